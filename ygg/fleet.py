@@ -1,0 +1,167 @@
+"""The fleet as settings: hosts, their slots, task types and their routes.
+
+Plain values. Reading them out of hosts.yaml, with every mistake and its line, is left to
+hostsfile.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from ygg.tasks import Json
+
+
+class Option(NamedTuple):
+    """A host with a model on it. An empty model means the host's default, asked of its server."""
+
+    host: str
+    model: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.model}" if self.model else self.host
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotSettings:
+    """How many tasks a host may run at once: where the limit starts, and its bounds."""
+
+    start: int = 1
+    min: int = 1
+    #: None: as many as the server says it can run at once, else `start`.
+    max: int | None = None
+    #: A limit set by hand in the file; the autoscaler leaves it alone.
+    pin: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuSettings:
+    """Where a host's GPU exporter is, for the autoscaler. The dispatcher does not read it."""
+
+    port: int | None = None
+    exporter: str | None = None
+    device: int | None = None
+    memory: Literal["nvml", "kv", "off"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostSettings:
+    name: str
+    #: The server's root, without a trailing /v1 or slash.
+    url: str
+    #: None: asked of the server.
+    api: Literal["ollama", "openai"] | None = None
+    #: The default model here; None: asked of the server when it has just one.
+    model: str | None = None
+    slots: SlotSettings = SlotSettings()
+    #: The host whose semaphore this one uses (the same card); None: its own.
+    shares: str | None = None
+    #: Where the API key is: env:NAME, file:PATH or credential:NAME; never the secret itself.
+    key: str | None = None
+    #: How long a server keeps a model loaded after an answer, in Ollama's words ("30m").
+    keep_alive: str | None = None
+    gpu: GpuSettings = GpuSettings()
+    #: Line in hosts.yaml.
+    line: int = 0
+
+    @property
+    def semaphore(self) -> str:
+        return self.shares or self.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TypeSettings:
+    """A type of task: how it is recognised, where it runs, and what is asked of the model."""
+
+    name: str
+    #: Options in order of preference.
+    run: tuple[Option, ...] = ()
+    #: Labels that mean this type, beside its own name.
+    labels: tuple[str, ...] = ()
+    #: Words of a title that mean this type, in lower case.
+    words: tuple[str, ...] = ()
+    system: str | None = None
+    options: Mapping[str, Json] = field(default_factory=dict)
+    #: Seconds; see hosts.base.Limits.
+    first_token: float = 600.0
+    stall: float = 120.0
+    timeout: float = 3600.0
+    #: Run this program instead of a request: arguments, never a shell string.
+    command: tuple[str, ...] | None = None
+    #: Its working folder.
+    cwd: str | None = None
+    #: Names of environment variables that the command may see beside the standard ones.
+    environment: tuple[str, ...] = ()
+    #: `package.module:function`: a Python handler instead of a request.
+    python: str | None = None
+    #: False: an attempt that may have begun is not run again, its task is blocked.
+    repeat: bool = True
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """How long what has ended is kept, in seconds. None: for ever."""
+
+    closed: float | None = 90 * 86400.0
+    artifacts: float | None = 90 * 86400.0
+    journal: float | None = 90 * 86400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DispatcherSettings:
+    listen: str = "127.0.0.1:8765"
+    #: sqlite:PATH; None: ygg.db in the state folder.
+    store: str | None = None
+    #: Folder for store and artifacts; None: as the place of the process suggests.
+    state: Path | None = None
+    #: How long in-flight tasks may go on after SIGINT or SIGTERM.
+    drain_seconds: float = 60.0
+    #: What becomes of those that did not end in time.
+    after_drain: Literal["block", "reopen"] = "block"
+    #: The safety net's pace.
+    poll_seconds: float = 2.0
+    max_strikes: int = 3
+    #: Folder of the answers; None: `artifacts` in the state folder.
+    artifacts: Path | None = None
+    retention: Retention = Retention()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fleet:
+    """Everything hosts.yaml says."""
+
+    #: The file it came from, for messages.
+    file: str
+    hosts: Mapping[str, HostSettings]
+    types: Mapping[str, TypeSettings]
+    dispatcher: DispatcherSettings = DispatcherSettings()
+    #: The autoscaler's own settings, kept as given: it checks them itself.
+    autoscaler: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def routes(self) -> Mapping[str, tuple[Option, ...]]:
+        return {name: settings.run for name, settings in self.types.items()}
+
+
+#: The four types that everybody has, with the words of a title that mean them.
+#: Order counts: the first type with a word in the title is taken.
+BUILT_IN_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
+    "code-generation": (
+        "code", "implement", "refactor", "function", "script", "bug", "fix", "program", "compile",
+        "unittest", "regex", "sql", "api", "class", "python", "rust", "javascript",
+    ),
+    "text-processing": (
+        "summarize", "summarise", "summary", "translate", "extract", "rewrite", "classify",
+        "proofread", "text", "paraphrase", "shorten",
+    ),
+    "reasoning": (
+        "reason", "why", "plan", "analyze", "analyse", "prove", "compare", "decide", "evaluate",
+        "solve", "explain", "complexity",
+    ),
+    "general": (),
+}  # fmt: skip
+#: Where a task goes that nothing else claims.
+FALLBACK_TYPE: Final = "general"

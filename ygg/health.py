@@ -1,0 +1,161 @@
+"""Whether a host, or one model on it, takes starts: one small state machine for both.
+
+Pure: `now` is the monotonic clock, in seconds. Asking servers is left to the dispatcher, which
+feeds what it saw in here and writes down what changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from ygg.faults import Cause
+
+
+class Mode(StrEnum):
+    UP = "up"  # takes starts
+    TRIAL = "trial"  # answers again: takes one task at a time until one ended well
+    DOWN = "down"  # takes none; is asked again and again
+    RESTING = "resting"  # said it is busy: takes none until a moment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How often to ask, in seconds."""
+
+    #: After a failure; doubles with each unanswered probe ...
+    first: float
+    #: ... up to this.
+    longest: float
+    #: Each trial that fails doubles the pause before the next one, up to this: a server whose
+    #: health path answers while its work fails would else eat a strike of a task each second.
+    longest_after_trial: float
+    #: An idle one that is up is looked at this often. None: never.
+    idle: float | None
+
+
+HOST_PACE: Final = Pace(first=0.5, longest=5.0, longest_after_trial=60.0, idle=15.0)
+OPTION_PACE: Final = Pace(first=5.0, longest=60.0, longest_after_trial=300.0, idle=None)
+
+_REST_FIRST: Final = 1.0
+_REST_LONGEST: Final = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """One host or option: where it stands, why, and when to look again."""
+
+    pace: Pace
+    mode: Mode
+    #: In words for a person; "" while it is well.
+    reason: str = ""
+    #: Monotonic seconds at which it is to be looked at, or its rest ends. None: no need.
+    look_at: float | None = None
+    #: Probes unanswered since it went down.
+    unanswered: int = 0
+    #: Times it went down since something last ended well.
+    falls: int = 0
+    #: Rests in a row.
+    rests: int = 0
+    #: Where a rest leads back to.
+    after_rest: Mode = Mode.UP
+
+    def failed(self, now: float, reason: str) -> Health:
+        """Work failed by its fault. Whoever reports second changes nothing."""
+        if self.mode is Mode.DOWN:
+            return replace(self, reason=reason)
+        pause = min(self.pace.first * 2**self.falls, self.pace.longest_after_trial)
+        return replace(
+            self,
+            mode=Mode.DOWN,
+            reason=reason,
+            look_at=now + pause,
+            unanswered=0,
+            falls=min(self.falls + 1, 30),
+        )
+
+    def probe_failed(self, now: float, reason: str) -> Health:
+        if self.mode is not Mode.DOWN:
+            return self.failed(now, reason)
+        # 0.5 s was waited already; the first unanswered probe makes it 1 s.
+        unanswered = min(self.unanswered + 1, 30)
+        pause = min(self.pace.first * 2**unanswered, self.pace.longest)
+        return replace(self, reason=reason, look_at=now + pause, unanswered=unanswered)
+
+    def probe_answered(self, now: float) -> Health:
+        if self.mode is Mode.RESTING:
+            return self
+        if self.mode is Mode.DOWN:
+            # Never failed at work (a start of ours): nothing to try out.
+            mode = Mode.TRIAL if self.falls else Mode.UP
+            return replace(self, mode=mode, reason="", look_at=self._idle(now), unanswered=0)
+        return replace(self, look_at=self._idle(now))
+
+    def worked(self, now: float) -> Health:
+        """A task got its answer here, or was refused for a fault of its own."""
+        if self.mode in (Mode.DOWN, Mode.RESTING):
+            return self  # begun before the failure: the next probe, or the rest's end, decides
+        return replace(
+            self, mode=Mode.UP, reason="", look_at=self._idle(now), falls=0, rests=0, unanswered=0
+        )
+
+    def doubted(self, now: float) -> Health:
+        """Something is odd, its fault unproven: look at once, judge by the answer."""
+        return self if self.mode is Mode.DOWN else replace(self, look_at=now)
+
+    def busy(self, now: float, retry_after: float | None, reason: str) -> Health:
+        """It asked to be left alone: for so long, or from 1 s doubling while it goes on."""
+        if self.mode is Mode.DOWN:
+            return self
+        own = _REST_FIRST * 2**self.rests
+        pause = min(max(own if retry_after is None else retry_after, 0.1), _REST_LONGEST)
+        if self.mode is Mode.RESTING:
+            until = max(now + pause, self.look_at or now)
+            return replace(self, look_at=until, reason=reason)
+        return replace(
+            self,
+            mode=Mode.RESTING,
+            reason=reason,
+            look_at=now + pause,
+            rests=min(self.rests + 1, 30),
+            after_rest=self.mode,
+        )
+
+    def rested(self, now: float) -> Health:
+        """Its rest is over, if `look_at` has come."""
+        if self.mode is not Mode.RESTING or self.look_at is None or now < self.look_at:
+            return self
+        return replace(self, mode=self.after_rest, reason="", look_at=self._idle(now))
+
+    def _idle(self, now: float) -> float | None:
+        return None if self.pace.idle is None else now + self.pace.idle
+
+
+def new_host(now: float) -> Health:
+    """A host nobody has asked yet: it takes no starts until its first answer."""
+    return Health(pace=HOST_PACE, mode=Mode.DOWN, reason="not asked yet", look_at=now)
+
+
+def new_option() -> Health:
+    """A model on a host, taken to be there until the server says no."""
+    return Health(pace=OPTION_PACE, mode=Mode.UP)
+
+
+#: So many tasks in a row blocked with one cause on one option say that it is the option.
+STREAK: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Streak:
+    """Tasks in a row that one option blocked with the same cause."""
+
+    cause: Cause | None = None
+    count: int = 0
+
+    def blocked(self, cause: Cause) -> Streak:
+        return Streak(cause=cause, count=self.count + 1 if cause is self.cause else 1)
+
+    @property
+    def too_long(self) -> bool:
+        return self.count >= STREAK

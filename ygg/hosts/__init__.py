@@ -1,0 +1,1 @@
+"""Model servers over HTTP, behind one small protocol."""

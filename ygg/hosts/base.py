@@ -1,0 +1,74 @@
+"""What the dispatcher asks of a model server, whatever dialect it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from ygg.tasks import Json
+
+Api = Literal["ollama", "openai"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How long each part of an answer may take, in seconds."""
+
+    #: From sending the request to the first token: load, the server's own queue, the prompt.
+    first_token: float = 600.0
+    #: Between two tokens. Pings are not tokens.
+    stall: float = 120.0
+    #: The whole run.
+    timeout: float = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    messages: Sequence[Message]
+    model: str
+    #: In Ollama's words (num_ctx, num_predict, temperature, think, format, seed, stop, ...).
+    options: Mapping[str, Json] = field(default_factory=dict)
+    #: How long the server keeps the model loaded after the answer; None: as the server likes.
+    keep_alive: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    text: str
+    #: Reasoning text, apart from the answer.
+    thinking: str = ""
+    #: `length`: the answer was cut at a token limit.
+    finish: Literal["stop", "length"] = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: From sending the request to its end.
+    seconds: float = 0.0
+    #: Spent queued inside the server; None where the server doesn't say.
+    server_wait_seconds: float | None = None
+
+
+class Progress(Protocol):
+    """Hears of tokens while an answer streams."""
+
+    def tokens(self, *, prompt: int = 0, completion: int = 0) -> None:
+        """So many more tokens than at the last call."""
+
+
+class ModelServer(Protocol):
+    """One model server. `generate` raises `Failure` for all that the table in faults.py knows."""
+
+    async def generate(self, request: Request, progress: Progress) -> Answer: ...
+
+    async def probe(self) -> None:
+        """Ask the health path: no model is loaded, no token spent. Raises Failure if unwell."""
+
+    async def models(self) -> Sequence[str]:
+        """The models the server says it has. Raises Failure."""

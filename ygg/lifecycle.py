@@ -1,0 +1,175 @@
+"""What each step of a task's life changes, once for all stores.
+
+Pure: a step takes the task as stored and returns it changed. It returns the very same object
+when the step was taken already (an answer was lost, the caller asks again), and None when the
+fence has moved on and nothing may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ygg.tasks import Draft, Fence, Held, Json, Outcome, Status, Task, check_move
+
+
+class Refused(Exception):
+    """A step that the task as it is does not allow."""
+
+
+def accepted(draft: Draft, sequence: int) -> Task:
+    return Task(
+        id=draft.id,
+        title=draft.title,
+        description=draft.description,
+        labels=draft.labels,
+        type=draft.type,
+        priority=draft.priority,
+        created_at=draft.created_at,
+        sequence=sequence,
+        not_before=draft.not_before,
+        held=draft.held,
+        key=draft.key,
+        submitter=draft.submitter,
+        source=draft.source,
+        source_id=draft.source_id,
+        model=draft.model,
+        system=draft.system,
+        options=draft.options,
+        timeout=draft.timeout,
+        metadata=draft.metadata,
+    )
+
+
+def claimed(task: Task, *, owner: str, host: str, now: float) -> Task | None:
+    """The next attempt begins. None: it is not open, is held, or somebody else has it."""
+    if task.status is Status.IN_PROGRESS and task.owner == owner:
+        return task
+    if task.status is not Status.OPEN or task.held is not None:
+        return None
+    check_move(task.id, task.status, Status.IN_PROGRESS)
+    return replace(
+        task,
+        status=Status.IN_PROGRESS,
+        owner=owner,
+        attempt=task.attempt + 1,
+        host=host,
+        started_at=now,
+        ended_at=None,
+        error=None,
+    )
+
+
+def _again(task: Task, fence: Fence, *targets: Status) -> Task | None:
+    """The answer to a step on a task that is not in progress under this fence."""
+    return task if task.fence == fence and task.status in targets else None
+
+
+def _ours(task: Task, fence: Fence) -> bool:
+    return task.status is Status.IN_PROGRESS and task.fence == fence
+
+
+def finished(
+    task: Task,
+    fence: Fence,
+    *,
+    artifact: str | None,
+    answer: Mapping[str, Json] | None,
+    outcome: Outcome,
+    now: float,
+) -> Task | None:
+    """Closed: its answer is on disk, or it was cancelled while it ran."""
+    if not _ours(task, fence):
+        return _again(task, fence, Status.CLOSED)
+    check_move(task.id, task.status, Status.CLOSED)
+    return replace(
+        task,
+        status=Status.CLOSED,
+        outcome=outcome,
+        artifact=artifact,
+        answer=answer,
+        ended_at=now,
+        error=None,
+    )
+
+
+def blocked(task: Task, fence: Fence, *, error: str, strike: bool, now: float) -> Task | None:
+    """A person is needed."""
+    if not _ours(task, fence):
+        return _again(task, fence, Status.BLOCKED)
+    check_move(task.id, task.status, Status.BLOCKED)
+    return replace(
+        task,
+        status=Status.BLOCKED,
+        error=error,
+        strikes=task.strikes + strike,
+        ended_at=now,
+    )
+
+
+def reopened(
+    task: Task, fence: Fence, *, error: str, strike: bool, max_strikes: int, now: float
+) -> Task | None:
+    """Back to its place in the order; with its last allowed strike, blocked instead."""
+    if not _ours(task, fence):
+        return _again(task, fence, Status.OPEN, Status.BLOCKED)
+    strikes = task.strikes + strike
+    if strike and strikes >= max_strikes:
+        why = f"{strikes} attempts ended badly, the last: {error}"
+        return blocked(task, fence, error=why, strike=True, now=now)
+    check_move(task.id, task.status, Status.OPEN)
+    return replace(task, status=Status.OPEN, strikes=strikes, error=error, ended_at=None)
+
+
+def cancelled(task: Task, now: float) -> Task:
+    """Closed without an answer, from open or blocked. Raises Refused."""
+    if task.status is Status.CLOSED:
+        if task.outcome is Outcome.CANCELLED:
+            return task
+        raise Refused(f"task {task.id} is closed already: there is nothing to cancel")
+    if task.status is Status.IN_PROGRESS:
+        raise Refused(f"task {task.id} is running: only the dispatcher that runs it can cancel it")
+    check_move(task.id, task.status, Status.CLOSED)
+    return replace(task, status=Status.CLOSED, outcome=Outcome.CANCELLED, ended_at=now, held=None)
+
+
+def retried(task: Task, now: float) -> Task:
+    """A person sends a blocked task back to its place, its strikes forgiven. Raises Refused."""
+    if task.status is not Status.BLOCKED:
+        raise Refused(f"task {task.id} is {task.status.value}: only a blocked task can be retried")
+    check_move(task.id, task.status, Status.OPEN)
+    due = task.not_before is None or task.not_before <= now
+    return replace(
+        task,
+        status=Status.OPEN,
+        error=None,
+        strikes=0,
+        ended_at=None,
+        held=None if due else Held.NOT_BEFORE,
+    )
+
+
+def prioritised(task: Task, *, priority: int | None, run_next: bool | None) -> Task:
+    """Another place in the order; created_at and sequence stay. Raises Refused."""
+    if task.status is not Status.OPEN:
+        raise Refused(f"task {task.id} is {task.status.value}: only an open task has a place")
+    return replace(
+        task,
+        priority=task.priority if priority is None else priority,
+        run_next=task.run_next if run_next is None else run_next,
+    )
+
+
+def held(task: Task) -> Task:
+    """A person holds an open task back. Raises Refused."""
+    if task.status is not Status.OPEN:
+        raise Refused(f"task {task.id} is {task.status.value}: only an open task can be held")
+    return task if task.held is Held.BY_HAND else replace(task, held=Held.BY_HAND)
+
+
+def released(task: Task, why: Held, now: float) -> Task:
+    """What held it back is over: a person's hold, its time, its source's claim."""
+    if task.status is not Status.OPEN or task.held is not why:
+        return task
+    early = task.not_before is not None and task.not_before > now
+    return replace(task, held=Held.NOT_BEFORE if early and why is not Held.NOT_BEFORE else None)

@@ -1,0 +1,1 @@
+"""Where tasks live: the one truth, behind one small protocol."""

@@ -1,0 +1,214 @@
+"""What the dispatcher asks of a store. Every store passes the same contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from ygg.fleet import Option
+from ygg.journal import Event, Note
+from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Rank, Status, Task, Waiting
+
+#: Hears of committed rows, in order, each once, before the writer is told of its success.
+Listener = Callable[[Sequence[Event]], None]
+
+
+class StoreError(Exception):
+    """The store could not do it now (disk full, I/O error, no answer). Nothing was acknowledged.
+
+    Whether it took effect is unknown: ask again, every write may be repeated.
+    """
+
+
+class StoreUnusable(StoreError):
+    """The store can't be opened; the message says why and what a person can do."""
+
+
+class KeyClash(Exception):  # noqa: N818 - a refusal
+    """The same idempotency key came with another body."""
+
+    def __init__(self, key: str, task_id: str) -> None:
+        super().__init__(
+            f"key {key!r} was used for another task ({task_id}): "
+            "use a new key, or send the same body again"
+        )
+        self.key = key
+        self.task_id = task_id
+
+
+class UnknownTask(LookupError):
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"no task {task_id!r}: it was never accepted here, or its time was up")
+
+
+class Added(NamedTuple):
+    task: Task
+    #: False: the same key and body came before, and this is that task.
+    new: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostRow:
+    """What the store keeps of a host across restarts."""
+
+    limit: int | None = None
+    #: slots.start of hosts.yaml when `limit` was set: an edit of it takes precedence.
+    start: int | None = None
+    pin: int | None = None
+    #: Why it is paused; None: it is not.
+    paused: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """What was in the store when it was opened, after the rescue."""
+
+    position: int
+    #: The last created_at given to a task born here; 0.0 if none was.
+    last_created_at: float
+    #: Ready tasks by lane and priority.
+    waiting: Mapping[tuple[Lane, int], int]
+    hosts: Mapping[str, HostRow]
+    #: Tasks that a dispatcher left in progress, now open or blocked again.
+    rescued: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """Which tasks to list; all fields that are given must match."""
+
+    status: Status | None = None
+    priority: int | None = None
+    type: str | None = None
+    host: str | None = None
+    #: Text within the error.
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """Tasks, the latest first, and where the next page begins (None: there is none)."""
+
+    tasks: Sequence[Task]
+    next: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overview:
+    """Counts for a person and for metrics."""
+
+    by_status: Mapping[Status, int]
+    held: Mapping[Held, int] = field(default_factory=dict)
+    #: Blocked tasks by their error, the most frequent first.
+    blocked: Mapping[str, int] = field(default_factory=dict)
+
+
+class TaskStore(Protocol):
+    """Writes are durable when they return. Refusals (KeyClash, UnknownTask, Refused) write nothing.
+
+    `now` is seconds since the epoch. A write that carries a fence changes nothing once the fence
+    has moved on (False, None), and says yes again to the same fence.
+    """
+
+    async def open(self, *, owner: str, now: float, max_strikes: int) -> Restored:
+        """Take the store for this start of this dispatcher, and rescue what the last one left.
+
+        Raises StoreUnusable.
+        """
+
+    def follow(self, listener: Listener) -> None: ...
+
+    async def add(self, drafts: Sequence[Draft], *, now: float) -> Sequence[Added]:
+        """All or none. Raises KeyClash."""
+
+    async def ready(self, lane: Lane, *, after: Rank, limit: int) -> Sequence[Waiting]:
+        """Ready tasks of the lane beyond a rank, in order: fewer than `limit` if no more are."""
+
+    async def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
+        """Durably ours: the task as it runs now, or None when it was not to be had."""
+
+    async def finish(
+        self,
+        task_id: str,
+        fence: Fence,
+        *,
+        artifact: str | None = None,
+        answer: Mapping[str, Json] | None = None,
+        outcome: Outcome = Outcome.DONE,
+        now: float,
+        notes: Sequence[Note] = (),
+    ) -> bool: ...
+
+    async def block(
+        self,
+        task_id: str,
+        fence: Fence,
+        *,
+        error: str,
+        reason: str,
+        strike: bool = False,
+        now: float,
+        notes: Sequence[Note] = (),
+    ) -> bool: ...
+
+    async def reopen(
+        self,
+        task_id: str,
+        fence: Fence,
+        *,
+        error: str,
+        reason: str,
+        strike: bool,
+        max_strikes: int,
+        now: float,
+        notes: Sequence[Note] = (),
+    ) -> Status | None:
+        """Open again, or blocked when `max_strikes` are reached. None: the fence moved on."""
+
+    async def cancel(self, task_id: str, *, now: float) -> Task:
+        """An open or blocked task. Raises UnknownTask, Refused (it runs, or ended)."""
+
+    async def retry(self, task_ids: Sequence[str], *, now: float) -> Sequence[Task]:
+        """Blocked tasks, all or none. Raises UnknownTask, Refused."""
+
+    async def prioritise(
+        self, task_id: str, *, priority: int | None = None, run_next: bool | None = None, now: float
+    ) -> Task:
+        """Raises UnknownTask, Refused."""
+
+    async def hold(self, task_id: str, *, now: float) -> Task:
+        """Raises UnknownTask, Refused."""
+
+    async def release(self, task_id: str, *, why: Held, now: float) -> Task:
+        """Raises UnknownTask."""
+
+    async def release_due(self, *, now: float) -> float | None:
+        """Release what waited for a time that has come; returns when the next one is due."""
+
+    async def note(self, notes: Sequence[Note], *, now: float) -> None:
+        """Rows that are not about a task. Limits, pins and pauses among them are kept too."""
+
+    async def get(self, task_id: str) -> Task:
+        """Raises UnknownTask."""
+
+    async def find(self, query: Query, *, before: int | None = None, limit: int = 100) -> Page:
+        """Tasks by falling sequence, from below `before`."""
+
+    async def journal(
+        self, *, after: int = 0, limit: int = 1000, task_id: str | None = None
+    ) -> Sequence[Event]:
+        """Rows by rising position."""
+
+    async def oldest(self) -> Mapping[tuple[Lane, int], float]:
+        """The least created_at of ready tasks by lane and priority."""
+
+    async def overview(self) -> Overview: ...
+
+    async def prune(self, *, closed_before: float | None, journal_before: float | None) -> int:
+        """Forget closed tasks that ended before a time, and their rows; returns how many tasks."""
+
+    async def probe(self) -> None:
+        """Whether the store takes writes, by writing. Raises StoreError."""
+
+    async def close(self) -> None: ...
