@@ -173,3 +173,11 @@ def released(task: Task, why: Held, now: float) -> Task:
         return task
     early = task.not_before is not None and task.not_before > now
     return replace(task, held=Held.NOT_BEFORE if early and why is not Held.NOT_BEFORE else None)
+
+
+def rescued(task: Task, *, max_strikes: int, now: float) -> Task:
+    """What becomes of a task whose dispatcher died: back to its place, with a strike."""
+    error = "its dispatcher died while it ran"
+    after = reopened(task, task.fence, error=error, strike=True, max_strikes=max_strikes, now=now)
+    assert after is not None, f"task {task.id} moved on from its own fence"
+    return after

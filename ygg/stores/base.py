@@ -25,7 +25,7 @@ class StoreUnusable(StoreError):
     """The store can't be opened; the message says why and what a person can do."""
 
 
-class KeyClash(Exception):  # noqa: N818 - a refusal
+class KeyClash(Exception):
     """The same idempotency key came with another body."""
 
     def __init__(self, key: str, task_id: str) -> None:

@@ -1,0 +1,368 @@
+"""The store's writes, once for all stores: load, decide (lifecycle.py), save, journal.
+
+Synchronous, inside one transaction that the store around it opens and commits. A refusal is
+raised before anything was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+from ygg import lifecycle
+from ygg.fleet import Option
+from ygg.journal import Event, Kind, Note, pack
+from ygg.stores.base import Added, HostRow, KeyClash, Restored, UnknownTask
+from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Status, Task
+
+_KIND_OF: Final = {
+    Status.OPEN: Kind.REOPENED,
+    Status.BLOCKED: Kind.BLOCKED,
+    Status.CLOSED: Kind.CLOSED,
+}
+
+
+class Tables(Protocol):
+    """What a store keeps, as one transaction sees it."""
+
+    def load(self, task_id: str) -> Task | None: ...
+
+    def by_key(self, submitter: str, key: str) -> tuple[Task, str] | None:
+        """The task that came with a key, and the digest of its body."""
+
+    def by_source(self, source: str, source_id: str) -> Task | None:
+        """The live (not closed) task of a source's issue."""
+
+    def insert(self, draft: Draft) -> Task:
+        """A new row with the next sequence."""
+
+    def save(self, task: Task) -> None:
+        """Everything of a task that may change."""
+
+    def append(self, event: Event) -> Event:
+        """A new row of the journal; its position is given here, the one that came is ignored."""
+
+    def hosts(self) -> Mapping[str, HostRow]: ...
+
+    def save_host(self, name: str, row: HostRow) -> None: ...
+
+    def in_progress(self) -> Sequence[Task]: ...
+
+    def due(self, now: float) -> Sequence[Task]:
+        """Held for a time that has come."""
+
+    def next_due(self) -> float | None: ...
+
+    def waiting(self) -> Mapping[tuple[Lane, int], int]: ...
+
+    def last_created_at(self) -> float: ...
+
+    def prune(self, closed_before: float | None, journal_before: float | None) -> int: ...
+
+
+class Operations:
+    """All writes of a `TaskStore`, see there. `events` collects the rows they wrote."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.owner = ""
+        self.events: list[Event] = []
+
+    def open(self, *, owner: str, now: float, max_strikes: int) -> Restored:
+        self.owner = owner
+        self._append(Event(position=0, at=now, kind=Kind.OPENED, reason=owner))
+        left = self.tables.in_progress()
+        for task in left:
+            after = lifecycle.rescued(task, max_strikes=max_strikes, now=now)
+            self._save(task, after, now, _KIND_OF[after.status], reason="rescue", fence=task.fence)
+        return Restored(
+            position=self.events[-1].position,
+            last_created_at=self.tables.last_created_at(),
+            waiting=self.tables.waiting(),
+            hosts=self.tables.hosts(),
+            rescued=len(left),
+        )
+
+    def add(self, drafts: Sequence[Draft], *, now: float) -> Sequence[Added]:
+        known: dict[tuple[str, str], Draft] = {}
+        # Every refusal comes before the first write.
+        plan = [self._known(draft, known) or draft for draft in drafts]
+        added: list[Added] = []
+        inserted: dict[tuple[str, str], Task] = {}
+        for item in plan:
+            if isinstance(item, Task):
+                added.append(Added(item, new=False))
+            elif isinstance(item, tuple):
+                added.append(Added(inserted[item], new=False))
+            else:
+                task = self.tables.insert(item)
+                if item.key is not None:
+                    inserted[item.submitter, item.key] = task
+                self._journal(task, now, Kind.ACCEPTED)
+                added.append(Added(task, new=True))
+        return added
+
+    def _known(
+        self, draft: Draft, known: dict[tuple[str, str], Draft]
+    ) -> Task | tuple[str, str] | None:
+        """The task that this draft repeats (of the same call: its key). Raises KeyClash."""
+        if draft.source is not None and draft.source_id is not None:
+            live = self.tables.by_source(draft.source, draft.source_id)
+            if live is not None:
+                return live
+        if draft.key is None:
+            return None
+        place = draft.submitter, draft.key
+        if place in known:
+            if known[place].body_digest != draft.body_digest:
+                raise KeyClash(draft.key, known[place].id)
+            return place
+        known[place] = draft
+        before = self.tables.by_key(*place)
+        if before is None:
+            return None
+        if before[1] != draft.body_digest:
+            raise KeyClash(draft.key, before[0].id)
+        return before[0]
+
+    def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
+        task = self.tables.load(task_id)
+        after = task and lifecycle.claimed(task, owner=self.owner, host=option.host, now=now)
+        if task is not None and after is task:
+            return task  # claimed before, the answer was lost
+        if after is not None:
+            self.tables.save(after)
+        self._append(
+            Event(
+                position=0,
+                at=now,
+                kind=Kind.MISSED if after is None else Kind.STARTED,
+                task=task_id,
+                host=option.host,
+                model=option.model,
+                fence=None if after is None else after.fence,
+                seen=seen,
+                waiting=None if after is None else after.waiting,
+            )
+        )
+        return after
+
+    def finish(
+        self,
+        task_id: str,
+        fence: Fence,
+        *,
+        artifact: str | None,
+        answer: Mapping[str, Json] | None,
+        outcome: Outcome,
+        now: float,
+        notes: Sequence[Note],
+    ) -> bool:
+        task = self._load(task_id)
+        after = lifecycle.finished(
+            task, fence, artifact=artifact, answer=answer, outcome=outcome, now=now
+        )
+        kind = Kind.CANCELLED if outcome is Outcome.CANCELLED else Kind.CLOSED
+        detail = answer if answer is not None else {}
+        return self._end(task, after, now, kind, outcome.value, fence, notes=notes, detail=detail)
+
+    def block(
+        self,
+        task_id: str,
+        fence: Fence,
+        *,
+        error: str,
+        reason: str,
+        strike: bool,
+        now: float,
+        notes: Sequence[Note],
+    ) -> bool:
+        task = self._load(task_id)
+        after = lifecycle.blocked(task, fence, error=error, strike=strike, now=now)
+        detail: Mapping[str, Json] = {"error": error, "strike": strike}
+        return self._end(task, after, now, Kind.BLOCKED, reason, fence, notes=notes, detail=detail)
+
+    def reopen(
+        self,
+        task_id: str,
+        fence: Fence,
+        *,
+        error: str,
+        reason: str,
+        strike: bool,
+        max_strikes: int,
+        now: float,
+        notes: Sequence[Note],
+    ) -> Status | None:
+        task = self._load(task_id)
+        after = lifecycle.reopened(
+            task, fence, error=error, strike=strike, max_strikes=max_strikes, now=now
+        )
+        kind = Kind.REOPENED if after is None else _KIND_OF[after.status]
+        detail: Mapping[str, Json] = {"error": error, "strike": strike}
+        self._end(task, after, now, kind, reason, fence, notes=notes, detail=detail)
+        return None if after is None else after.status
+
+    def cancel(self, task_id: str, *, now: float) -> Task:
+        task = self._load(task_id)
+        after = lifecycle.cancelled(task, now)
+        if after is not task:
+            self.tables.save(after)
+            waiting = task.waiting if task.status is Status.OPEN else None
+            self._append(
+                Event(
+                    position=0,
+                    at=now,
+                    kind=Kind.CANCELLED,
+                    task=task_id,
+                    reason="cancelled",
+                    waiting=waiting,
+                    held=task.held,
+                )
+            )
+        return after
+
+    def retry(self, task_ids: Sequence[str], *, now: float) -> Sequence[Task]:
+        tasks = [self._load(task_id) for task_id in dict.fromkeys(task_ids)]
+        changed = [(task, lifecycle.retried(task, now)) for task in tasks]
+        return [self._save(t, after, now, Kind.REOPENED, reason="retry") for t, after in changed]
+
+    def prioritise(
+        self, task_id: str, *, priority: int | None, run_next: bool | None, now: float
+    ) -> Task:
+        task = self._load(task_id)
+        after = lifecycle.prioritised(task, priority=priority, run_next=run_next)
+        detail: Mapping[str, Json] = {"before": pack(task.waiting)}
+        return self._save(task, after, now, Kind.PRIORITISED, detail=detail)
+
+    def hold(self, task_id: str, *, now: float) -> Task:
+        task = self._load(task_id)
+        after = lifecycle.held(task)
+        if task.held is not None and after is not task:
+            # It was not ready before and is not now: nothing for a board to hear.
+            self.tables.save(after)
+            return after
+        return self._save(task, after, now, Kind.HELD)
+
+    def release(self, task_id: str, *, why: Held, now: float) -> Task:
+        task = self._load(task_id)
+        return self._save(task, lifecycle.released(task, why, now), now, Kind.RELEASED)
+
+    def release_due(self, *, now: float) -> float | None:
+        for task in self.tables.due(now):
+            self._save(task, lifecycle.released(task, Held.NOT_BEFORE, now), now, Kind.RELEASED)
+        return self.tables.next_due()
+
+    def note(self, notes: Sequence[Note], *, now: float) -> None:
+        for note in notes:
+            self._append(
+                Event(
+                    position=0,
+                    at=now,
+                    kind=note.kind,
+                    host=note.host,
+                    model=note.model,
+                    reason=note.reason,
+                    detail=note.detail,
+                )
+            )
+            self._keep(note)
+
+    # -- helpers -----------------------------------------------------------------------------
+
+    def _keep(self, note: Note) -> None:
+        """Limits, pins and pauses outlive the process."""
+        before = self.tables.hosts().get(note.host, HostRow())
+        row = host_row_after(before, note)
+        if row != before:
+            self.tables.save_host(note.host, row)
+
+    def _load(self, task_id: str) -> Task:
+        task = self.tables.load(task_id)
+        if task is None:
+            raise UnknownTask(task_id)
+        return task
+
+    def _end(
+        self,
+        task: Task,
+        after: Task | None,
+        now: float,
+        kind: Kind,
+        reason: str,
+        fence: Fence,
+        *,
+        notes: Iterable[Note],
+        detail: Mapping[str, Json],
+    ) -> bool:
+        """The end of an attempt, and in the same commit what it says of hosts."""
+        if after is not None:
+            self._save(task, after, now, kind, reason=reason, fence=fence, detail=detail)
+        self.note(tuple(notes), now=now)
+        return after is not None
+
+    def _save(
+        self,
+        task: Task,
+        after: Task,
+        now: float,
+        kind: Kind,
+        *,
+        reason: str = "",
+        fence: Fence | None = None,
+        detail: Mapping[str, Json] | None = None,
+    ) -> Task:
+        if after is not task:
+            self.tables.save(after)
+            self._journal(after, now, kind, reason=reason, fence=fence, detail=detail)
+        return after
+
+    def _journal(
+        self,
+        task: Task,
+        now: float,
+        kind: Kind,
+        *,
+        reason: str = "",
+        fence: Fence | None = None,
+        detail: Mapping[str, Json] | None = None,
+    ) -> None:
+        self._append(
+            Event(
+                position=0,
+                at=now,
+                kind=kind,
+                task=task.id,
+                host=(task.host or "") if fence is not None else "",
+                fence=fence,
+                reason=reason,
+                waiting=task.waiting if task.status is Status.OPEN else None,
+                held=task.held,
+                detail=detail or {},
+            )
+        )
+
+    def _append(self, event: Event) -> None:
+        self.events.append(self.tables.append(event))
+
+
+def host_row_after(row: HostRow, note: Note) -> HostRow:
+    """What a note changes of what is kept of its host."""
+    match note.kind:
+        case Kind.RESIZED:
+            limit, start = note.detail.get("limit"), note.detail.get("start", row.start)
+            assert isinstance(limit, int)
+            return replace(row, limit=limit, start=start if isinstance(start, int) else row.start)
+        case Kind.PINNED:
+            pin = note.detail.get("limit")
+            assert isinstance(pin, int)
+            return replace(row, pin=pin)
+        case Kind.UNPINNED:
+            return replace(row, pin=None)
+        case Kind.PAUSED:
+            return replace(row, paused=note.reason)
+        case Kind.RESUMED:
+            return replace(row, paused=None)
+        case _:
+            return row
