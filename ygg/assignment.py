@@ -9,9 +9,9 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from ygg.board import Board, HostState, LaneState
+from ygg.board import Board, LaneState, Semaphore
 from ygg.fleet import Option
-from ygg.tasks import Rank, Waiting
+from ygg.tasks import Lane, Rank, Waiting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,25 +34,27 @@ def assign(board: Board) -> list[Start]:
         return []
     # Lanes by the rank of their next task. A dry lane's next task is still in the store; its
     # horizon is less than that task's rank and stands in for it.
-    heads: list[tuple[Rank, LaneState]] = []
+    # Two lanes of which nothing was read yet stand at the same bound: their names decide.
+    heads: list[tuple[Rank, Lane, LaneState]] = []
     for lane in board.dirty:
         bound = lane.queue.bound()
         if lane.free and bound is not None:
-            heads.append((bound, lane))
+            heads.append((bound, lane.queue.lane, lane))
     heapq.heapify(heads)
     board.dirty = set()
     starts: list[Start] = []
-    frozen: set[HostState] = set()
+    frozen: set[Semaphore] = set()
     while heads:
-        _, lane = heads[0]
+        lane = heads[0][2]
         option = lane.first_free(frozen)
         if option is None:
             heapq.heappop(heads)
             if lane.free:
                 board.dirty.add(lane)  # only a reading lane is in its way
         elif lane.queue.dry:
-            # What it holds may be less than all that follows: its hosts wait for the reading.
-            frozen.update(o.host for o in lane.options if o.free)
+            # What it holds may be less than all that follows: slots that it could take wait for
+            # the reading, whichever of the hosts that share them they would be taken through.
+            frozen.update(o.host.semaphore for o in lane.options if o.free)
             board.dirty.add(lane)
             heapq.heappop(heads)
         else:
@@ -62,5 +64,5 @@ def assign(board: Board) -> list[Start]:
             if bound is None:
                 heapq.heappop(heads)
             else:
-                heapq.heapreplace(heads, (bound, lane))
+                heapq.heapreplace(heads, (bound, lane.queue.lane, lane))
     return starts

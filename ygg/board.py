@@ -90,12 +90,12 @@ class LaneState:
         #: Slots that could take tasks of this lane, busy ones too.
         self.capacity = 0
 
-    def first_free(self, frozen: set[HostState]) -> OptionState | None:
-        """The first option of the route with a free slot and in health, on no frozen host."""
+    def first_free(self, frozen: set[Semaphore]) -> OptionState | None:
+        """The first option of the route with a free slot and in health, on no frozen semaphore."""
         mask = self.free
         while mask:
             option = self.options[(mask & -mask).bit_length() - 1]
-            if option.host not in frozen:
+            if option.host.semaphore not in frozen:
                 return option
             mask &= mask - 1
         return None
@@ -408,6 +408,11 @@ class Board:
                     self.dirty.add(lane)
                 else:
                     lane.free &= ~bit
+
+    def look_at_all(self) -> None:
+        """Forget what is known to be settled: the next `assign` looks at every lane."""
+        self.dirty.update(self.lanes.values())
+        self._drawn.update(self.lanes.values())
 
     def short_lanes(self) -> list[LaneState]:
         """Lanes of which a page should be read now."""

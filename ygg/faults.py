@@ -22,6 +22,7 @@ class Cause(StrEnum):
     ANSWER_TOO_LONG = "answer_too_long"  # past the size that ygg keeps
     DEADLINE = "deadline"  # the timeout passed while tokens still flowed
     COMMAND_FAILED = "command_failed"
+    INTERNAL = "internal"  # a bug of ours or of a Python handler, seen with this task
     # The host's fault.
     REFUSED = "refused"  # no connection: the host never saw the request
     RESET = "reset"
@@ -79,6 +80,7 @@ VERDICTS: Final[Mapping[Cause, Verdict]] = {
     Cause.ANSWER_TOO_LONG: _TASK,
     Cause.DEADLINE: _TASK,
     Cause.COMMAND_FAILED: _TASK,
+    Cause.INTERNAL: _TASK,
     Cause.REFUSED: _HOST,
     Cause.RESET: _HOST,
     Cause.CUT_OFF: _HOST,

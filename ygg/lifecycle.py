@@ -80,7 +80,8 @@ def finished(
 ) -> Task | None:
     """Closed: its answer is on disk, or it was cancelled while it ran."""
     if not _ours(task, fence):
-        return _again(task, fence, Status.CLOSED)
+        # A person may have cancelled it since: that was not this step.
+        return _again(task, fence, Status.CLOSED) if task.outcome is outcome else None
     check_move(task.id, task.status, Status.CLOSED)
     return replace(
         task,
@@ -153,11 +154,12 @@ def prioritised(task: Task, *, priority: int | None, run_next: bool | None) -> T
     """Another place in the order; created_at and sequence stay. Raises Refused."""
     if task.status is not Status.OPEN:
         raise Refused(f"task {task.id} is {task.status.value}: only an open task has a place")
-    return replace(
+    after = replace(
         task,
         priority=task.priority if priority is None else priority,
         run_next=task.run_next if run_next is None else run_next,
     )
+    return task if after == task else after
 
 
 def held(task: Task) -> Task:
@@ -175,9 +177,22 @@ def released(task: Task, why: Held, now: float) -> Task:
     return replace(task, held=Held.NOT_BEFORE if early and why is not Held.NOT_BEFORE else None)
 
 
-def rescued(task: Task, *, max_strikes: int, now: float) -> Task:
-    """What becomes of a task whose dispatcher died: back to its place, with a strike."""
+def rescued(task: Task, *, max_strikes: int, once: bool, now: float) -> Task:
+    """What becomes of a task whose dispatcher died: back to its place, with a strike.
+
+    Args:
+        task: as it was left, in progress.
+        max_strikes: so many of them block it.
+        once: it may have begun and must not begin again: blocked at once.
+        now: seconds since the epoch.
+    """
     error = "its dispatcher died while it ran"
-    after = reopened(task, task.fence, error=error, strike=True, max_strikes=max_strikes, now=now)
+    if once:
+        why = f"{error}, and its type says that it is not run twice"
+        after = blocked(task, task.fence, error=why, strike=True, now=now)
+    else:
+        after = reopened(
+            task, task.fence, error=error, strike=True, max_strikes=max_strikes, now=now
+        )
     assert after is not None, f"task {task.id} moved on from its own fence"
     return after

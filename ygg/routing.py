@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from ygg.fleet import FALLBACK_TYPE, TypeSettings
 
-_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+#: A word of a title.
+WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
 
 def detect_type(labels: Iterable[str], title: str, types: Mapping[str, TypeSettings]) -> str:
@@ -25,7 +26,7 @@ def detect_type(labels: Iterable[str], title: str, types: Mapping[str, TypeSetti
     for label in labels:
         if label in by_label:
             return by_label[label]
-    words = set(_WORD.findall(title.lower()))
+    words = set(WORD.findall(title.lower()))
     words |= {part for word in words for part in word.split("-")}
     for name, settings in types.items():
         if not words.isdisjoint(settings.words):

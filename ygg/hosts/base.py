@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ygg.tasks import Json
 
@@ -55,6 +55,15 @@ class Answer:
     server_wait_seconds: float | None = None
 
 
+class Loaded(NamedTuple):
+    """A model in a server's memory, by the server's own estimate."""
+
+    model: str
+    memory_bytes: int
+    #: The part on GPUs; less than `memory_bytes` means that the rest runs slowly on the CPU.
+    gpu_memory_bytes: int
+
+
 class Progress(Protocol):
     """Hears of tokens while an answer streams."""
 
@@ -72,3 +81,12 @@ class ModelServer(Protocol):
 
     async def models(self) -> Sequence[str]:
         """The models the server says it has. Raises Failure."""
+
+    async def has_model(self, model: str) -> bool:
+        """Whether a request for `model` would be taken; spends no token. Raises Failure."""
+
+    async def parallelism(self) -> int | None:
+        """How many requests the server runs at once; None where it doesn't say. Raises Failure."""
+
+    async def loaded(self) -> Sequence[Loaded]:
+        """What is in the server's memory; empty where it doesn't say. Raises Failure."""

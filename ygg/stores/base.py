@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -11,13 +11,17 @@ from ygg.journal import Event, Note
 from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Rank, Status, Task, Waiting
 
 #: Hears of committed rows, in order, each once, before the writer is told of its success.
+#: It must not raise: what it raises goes to the event loop's exception handler.
 Listener = Callable[[Sequence[Event]], None]
+#: Hears how many seconds an operation took, by its name.
+Observer = Callable[[str, float], None]
 
 
 class StoreError(Exception):
     """The store could not do it now (disk full, I/O error, no answer). Nothing was acknowledged.
 
-    Whether it took effect is unknown: ask again, every write may be repeated.
+    Whether it took effect is unknown: ask again, every write may be repeated. Of those by hand a
+    repeat may be Refused, since what was asked for is so already.
     """
 
 
@@ -108,19 +112,27 @@ class TaskStore(Protocol):
     """Writes are durable when they return. Refusals (KeyClash, UnknownTask, Refused) write nothing.
 
     `now` is seconds since the epoch. A write that carries a fence changes nothing once the fence
-    has moved on (False, None), and says yes again to the same fence.
+    has moved on (False, None), and says yes again to the same fence; in both cases it writes no
+    row, of its notes neither.
     """
 
-    async def open(self, *, owner: str, now: float, max_strikes: int) -> Restored:
+    async def open(
+        self, *, owner: str, now: float, max_strikes: int, once: Collection[str] = ()
+    ) -> Restored:
         """Take the store for this start of this dispatcher, and rescue what the last one left.
 
-        Raises StoreUnusable.
+        `once` are types whose tasks are not run twice: a rescue blocks them. Listeners hear of the
+        rescue too. Raises StoreUnusable.
         """
 
     def follow(self, listener: Listener) -> None: ...
 
     async def add(self, drafts: Sequence[Draft], *, now: float) -> Sequence[Added]:
-        """All or none. Raises KeyClash."""
+        """As if added one after another, but all or none. Raises KeyClash.
+
+        A draft is a task that is here already if it has its id (the call is repeated), its key, or
+        its source while that task lives.
+        """
 
     async def ready(self, lane: Lane, *, after: Rank, limit: int) -> Sequence[Waiting]:
         """Ready tasks of the lane beyond a rank, in order: fewer than `limit` if no more are."""
@@ -184,7 +196,10 @@ class TaskStore(Protocol):
         """Raises UnknownTask."""
 
     async def release_due(self, *, now: float) -> float | None:
-        """Release what waited for a time that has come; returns when the next one is due."""
+        """Release what waited for a time that has come; returns when the next one is due.
+
+        A thousand at most: if more are due, the time returned has come too.
+        """
 
     async def note(self, notes: Sequence[Note], *, now: float) -> None:
         """Rows that are not about a task. Limits, pins and pauses among them are kept too."""
@@ -206,7 +221,15 @@ class TaskStore(Protocol):
     async def overview(self) -> Overview: ...
 
     async def prune(self, *, closed_before: float | None, journal_before: float | None) -> int:
-        """Forget closed tasks that ended before a time, and their rows; returns how many tasks."""
+        """Forget by age; returns how many tasks were forgotten.
+
+        Of closed tasks that ended before `closed_before` all. Of those that ended before
+        `journal_before` the rows, all or none of a task; and rows as old about hosts, from before
+        the last OPENED, if a later such row has the last word. In pieces: it holds up no write.
+        """
+
+    async def pruned_to(self) -> int:
+        """The greatest position of a row that was ever forgotten; 0: none was."""
 
     async def probe(self) -> None:
         """Whether the store takes writes, by writing. Raises StoreError."""

@@ -7,21 +7,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import TypeVar
+from itertools import takewhile
+from typing import Final, TypeVar
 
 from ygg import lifecycle
-from ygg.journal import Event
+from ygg.journal import Event, Kind
 from ygg.stores.base import HostRow, Overview, Page, Query
-from ygg.stores.operations import Operations
+from ygg.stores.operations import Operations, Pruned
 from ygg.stores.shell import Shell, Views
 from ygg.tasks import Draft, Held, Lane, Rank, Status, Task, Waiting
 
 T = TypeVar("T")
 
 
+#: Rows of which only the last about a host (and model) says how things are.
+_SUPERSEDED: Final = frozenset({Kind.HOST, Kind.OPTION, Kind.RESIZED})
+
+
 def _ready(task: Task) -> bool:
     return task.status is Status.OPEN and task.held is None
+
+
+def _ended_before(task: Task, before: float | None) -> bool:
+    if before is None or task.status is not Status.CLOSED:
+        return False
+    return task.ended_at is not None and task.ended_at < before
 
 
 class MemoryTables:
@@ -32,6 +44,7 @@ class MemoryTables:
         self._digests: dict[str, str] = {}
         self._sequence = 0
         self._position = 0
+        self._pruned_to = 0
 
     def load(self, task_id: str) -> Task | None:
         return self.tasks.get(task_id)
@@ -74,21 +87,22 @@ class MemoryTables:
         return [t for t in self.tasks.values() if t.status is Status.IN_PROGRESS]
 
     def due(self, now: float) -> Sequence[Task]:
-        return [t for due, t in self._not_before() if due <= now]
+        due = sorted(self._not_before(), key=lambda item: item[:2])
+        return [task for not_before, _, task in due if not_before <= now][:1000]
 
     def next_due(self) -> float | None:
-        return min((due for due, _ in self._not_before()), default=None)
+        return min((due for due, _, _ in self._not_before()), default=None)
 
-    def _not_before(self) -> list[tuple[float, Task]]:
+    def _not_before(self) -> list[tuple[float, int, Task]]:
         held = (t for t in self.tasks.values() if t.held is Held.NOT_BEFORE)
-        return [(t.not_before, t) for t in held if t.not_before is not None]
+        return [(t.not_before, t.sequence, t) for t in held if t.not_before is not None]
 
     def waiting(self) -> Mapping[tuple[Lane, int], int]:
-        return Counter((t.lane, t.priority) for t in self.tasks.values() if _ready(t))
+        return dict(Counter((t.lane, t.priority) for t in self.tasks.values() if _ready(t)))
 
     def last_created_at(self) -> float:
-        born_here = (t.created_at for t in self.tasks.values() if t.source is None)
-        return max(born_here, default=0.0)
+        born_here = [t.created_at for t in self.tasks.values() if t.source is None]
+        return born_here[-1] if born_here else 0.0
 
     def ready(self, lane: Lane, after: Rank, limit: int) -> Sequence[Waiting]:
         found = (t.waiting for t in self.tasks.values() if t.lane == lane and _ready(t))
@@ -104,7 +118,7 @@ class MemoryTables:
                 and query.priority in (None, t.priority)
                 and query.type in (None, t.type)
                 and query.host in (None, t.host)
-                and (query.error is None or query.error in (t.error or ""))
+                and (query.error is None or (t.error is not None and query.error in t.error))
             ),
             key=lambda t: -t.sequence,
         )
@@ -124,33 +138,43 @@ class MemoryTables:
     def overview(self) -> Overview:
         tasks = self.tasks.values()
         blocked = Counter(t.error or "" for t in tasks if t.status is Status.BLOCKED)
+        most = sorted(blocked.items(), key=lambda item: (-item[1], item[0]))
         return Overview(
-            by_status=Counter(t.status for t in tasks),
-            held=Counter(t.held for t in tasks if t.held and t.status is Status.OPEN),
-            blocked=dict(blocked.most_common(100)),
+            by_status=dict(Counter(t.status for t in tasks)),
+            held=dict(Counter(t.held for t in tasks if t.held is not None)),
+            blocked=dict(most[:100]),
         )
 
-    def prune(self, closed_before: float | None, journal_before: float | None) -> int:
-        gone = {
-            t.id
-            for t in self.tasks.values()
-            if closed_before is not None
-            and t.status is Status.CLOSED
-            and (t.ended_at or 0.0) < closed_before
-        }
+    # -- forgetting --------------------------------------------------------------------------
+
+    def prune(
+        self, closed_before: float | None, journal_before: float | None, after: int
+    ) -> Pruned:
+        gone = {t.id for t in self.tasks.values() if _ended_before(t, closed_before)}
         for task_id in gone:
             del self.tasks[task_id], self._digests[task_id]
-        self.rows = [
-            e
-            for e in self.rows
-            if e.task not in gone
-            and not (e.task and journal_before is not None and self._forgotten(e, journal_before))
-        ]
-        return len(gone)
+        self._forget({e.position for e in self.rows if e.task in gone})
+        if journal_before is not None:
+            self._forget(self._old_rows(journal_before))
+        return Pruned(len(gone), next=None)
 
-    def _forgotten(self, event: Event, before: float) -> bool:
-        task = self.tasks[event.task]
-        return task.status is Status.CLOSED and (task.ended_at or 0.0) < before
+    def _old_rows(self, before: float) -> set[int]:
+        old = list(takewhile(lambda e: e.at < before, self.rows))
+        ended = {e.task for e in old if e.task}
+        ended -= {t.id for t in self.tasks.values() if not _ended_before(t, before)}
+        opened = max((e.position for e in self.rows if e.kind is Kind.OPENED), default=0)
+        about_hosts = [e for e in old if e.kind in _SUPERSEDED and e.position < opened]
+        last_words = {(e.kind, e.host, e.model): e.position for e in about_hosts}
+        return {e.position for e in self.rows if e.task in ended} | (
+            {e.position for e in about_hosts} - set(last_words.values())
+        )
+
+    def _forget(self, positions: AbstractSet[int]) -> None:
+        self.rows = [e for e in self.rows if e.position not in positions]
+        self._pruned_to = max(self._pruned_to, *positions, 0)
+
+    def pruned_to(self) -> int:
+        return self._pruned_to
 
 
 class MemoryStore(Shell):
@@ -161,13 +185,15 @@ class MemoryStore(Shell):
         self.tables = MemoryTables()
         self._operations = Operations(self.tables)
 
-    async def _write(self, operation: Callable[[Operations], T]) -> T:
-        result = operation(self._operations)
-        events, self._operations.events = self._operations.events, []
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
+        try:
+            result = operation(self._operations)
+        finally:
+            events, self._operations.events = self._operations.events, []
         self._tell(events)
         return result
 
-    async def _read(self, look: Callable[[Views], T]) -> T:
+    async def _look(self, look: Callable[[Views], T]) -> T:
         return look(self.tables)
 
     async def probe(self) -> None:

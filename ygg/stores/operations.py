@@ -6,9 +6,9 @@ raised before anything was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ygg import lifecycle
 from ygg.fleet import Option
@@ -21,6 +21,14 @@ _KIND_OF: Final = {
     Status.BLOCKED: Kind.BLOCKED,
     Status.CLOSED: Kind.CLOSED,
 }
+
+
+class Pruned(NamedTuple):
+    """What one piece of a prune did."""
+
+    tasks: int
+    #: The position to go on behind; None: all was looked at.
+    next: int | None
 
 
 class Tables(Protocol):
@@ -58,7 +66,10 @@ class Tables(Protocol):
 
     def last_created_at(self) -> float: ...
 
-    def prune(self, closed_before: float | None, journal_before: float | None) -> int: ...
+    def prune(
+        self, closed_before: float | None, journal_before: float | None, after: int
+    ) -> Pruned:
+        """One piece. Rows up to `after` were looked at by the pieces before."""
 
 
 class Operations:
@@ -69,12 +80,15 @@ class Operations:
         self.owner = ""
         self.events: list[Event] = []
 
-    def open(self, *, owner: str, now: float, max_strikes: int) -> Restored:
+    def open(self, *, owner: str, now: float, max_strikes: int, once: Collection[str]) -> Restored:
         self.owner = owner
-        self._append(Event(position=0, at=now, kind=Kind.OPENED, reason=owner))
+        fence = Fence(owner, 0)
+        self._append(Event(position=0, at=now, kind=Kind.OPENED, fence=fence, reason=owner))
         left = self.tables.in_progress()
         for task in left:
-            after = lifecycle.rescued(task, max_strikes=max_strikes, now=now)
+            after = lifecycle.rescued(
+                task, max_strikes=max_strikes, once=task.type in once, now=now
+            )
             self._save(task, after, now, _KIND_OF[after.status], reason="rescue", fence=task.fence)
         return Restored(
             position=self.events[-1].position,
@@ -85,46 +99,51 @@ class Operations:
         )
 
     def add(self, drafts: Sequence[Draft], *, now: float) -> Sequence[Added]:
-        known: dict[tuple[str, str], Draft] = {}
+        earlier: dict[tuple[str, str, str], Draft] = {}
         # Every refusal comes before the first write.
-        plan = [self._known(draft, known) or draft for draft in drafts]
+        plan = [self._known(draft, earlier) or draft for draft in drafts]
         added: list[Added] = []
-        inserted: dict[tuple[str, str], Task] = {}
+        born: dict[str, Task] = {}
         for item in plan:
             if isinstance(item, Task):
                 added.append(Added(item, new=False))
-            elif isinstance(item, tuple):
-                added.append(Added(inserted[item], new=False))
+            elif item.id in born:
+                added.append(Added(born[item.id], new=False))
             else:
-                task = self.tables.insert(item)
-                if item.key is not None:
-                    inserted[item.submitter, item.key] = task
+                task = born[item.id] = self.tables.insert(item)
                 self._journal(task, now, Kind.ACCEPTED)
                 added.append(Added(task, new=True))
         return added
 
     def _known(
-        self, draft: Draft, known: dict[tuple[str, str], Draft]
-    ) -> Task | tuple[str, str] | None:
-        """The task that this draft repeats (of the same call: its key). Raises KeyClash."""
+        self, draft: Draft, earlier: dict[tuple[str, str, str], Draft]
+    ) -> Task | Draft | None:
+        """The task, or the earlier draft of this call, that a draft repeats. Raises KeyClash."""
+        place = "id", draft.id, ""
+        places = [place]
+        same = earlier.get(place) or self.tables.load(draft.id)
+        if same is not None:
+            if not _same_birth(same, draft):
+                raise KeyClash(draft.id, same.id)  # two tasks drew the same number
+            return same
         if draft.source is not None and draft.source_id is not None:
-            live = self.tables.by_source(draft.source, draft.source_id)
+            place = "source", draft.source, draft.source_id
+            places.append(place)
+            live = earlier.get(place) or self.tables.by_source(draft.source, draft.source_id)
             if live is not None:
                 return live
-        if draft.key is None:
-            return None
-        place = draft.submitter, draft.key
-        if place in known:
-            if known[place].body_digest != draft.body_digest:
-                raise KeyClash(draft.key, known[place].id)
-            return place
-        known[place] = draft
-        before = self.tables.by_key(*place)
-        if before is None:
-            return None
-        if before[1] != draft.body_digest:
-            raise KeyClash(draft.key, before[0].id)
-        return before[0]
+        if draft.key is not None:
+            place = "key", draft.submitter, draft.key
+            places.append(place)
+            first = earlier.get(place)
+            before = self.tables.by_key(draft.submitter, draft.key) if first is None else None
+            found, digest = before or (first, first.body_digest if first else "")
+            if found is not None:
+                if digest != draft.body_digest:
+                    raise KeyClash(draft.key, found.id)
+                return found
+        earlier.update(dict.fromkeys(places, draft))
+        return None
 
     def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
         task = self.tables.load(task_id)
@@ -179,6 +198,7 @@ class Operations:
         notes: Sequence[Note],
     ) -> bool:
         task = self._load(task_id)
+        error, reason = storable(error), storable(reason)
         after = lifecycle.blocked(task, fence, error=error, strike=strike, now=now)
         detail: Mapping[str, Json] = {"error": error, "strike": strike}
         return self._end(task, after, now, Kind.BLOCKED, reason, fence, notes=notes, detail=detail)
@@ -196,6 +216,7 @@ class Operations:
         notes: Sequence[Note],
     ) -> Status | None:
         task = self._load(task_id)
+        error, reason = storable(error), storable(reason)
         after = lifecycle.reopened(
             task, fence, error=error, strike=strike, max_strikes=max_strikes, now=now
         )
@@ -263,7 +284,7 @@ class Operations:
                     kind=note.kind,
                     host=note.host,
                     model=note.model,
-                    reason=note.reason,
+                    reason=storable(note.reason),
                     detail=note.detail,
                 )
             )
@@ -293,14 +314,15 @@ class Operations:
         reason: str,
         fence: Fence,
         *,
-        notes: Iterable[Note],
+        notes: Sequence[Note],
         detail: Mapping[str, Json],
     ) -> bool:
         """The end of an attempt, and in the same commit what it says of hosts."""
-        if after is not None:
-            self._save(task, after, now, kind, reason=reason, fence=fence, detail=detail)
-        self.note(tuple(notes), now=now)
-        return after is not None
+        if after is None or after is task:
+            return after is not None
+        self._save(task, after, now, kind, reason=reason, fence=fence, detail=detail)
+        self.note(notes, now=now)
+        return True
 
     def _save(
         self,
@@ -347,6 +369,24 @@ class Operations:
         self.events.append(self.tables.append(event))
 
 
+def _same_birth(one: Task | Draft, other: Draft) -> bool:
+    """Not by created_at: who repeats a submit may date it anew."""
+    return (one.title, one.description, one.submitter, one.key) == (
+        other.title,
+        other.description,
+        other.submitter,
+        other.key,
+    )
+
+
+def storable(text: str) -> str:
+    """Text that hosts and commands had a hand in: it must not make the end of an attempt fail.
+
+    A lone surrogate, half a character, is not UTF-8: it becomes a question mark.
+    """
+    return text.encode(errors="replace").decode()
+
+
 def host_row_after(row: HostRow, note: Note) -> HostRow:
     """What a note changes of what is kept of its host."""
     match note.kind:
@@ -361,7 +401,7 @@ def host_row_after(row: HostRow, note: Note) -> HostRow:
         case Kind.UNPINNED:
             return replace(row, pin=None)
         case Kind.PAUSED:
-            return replace(row, paused=note.reason)
+            return replace(row, paused=storable(note.reason))
         case Kind.RESUMED:
             return replace(row, paused=None)
         case _:

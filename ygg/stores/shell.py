@@ -1,18 +1,30 @@
-"""The async face that all stores share: every call becomes one write or one look.
+"""The async face that all stores share: every call becomes one write or one look, and is timed.
 
 How a write becomes durable, and on which thread, is left to each store.
 """
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
 from ygg.fleet import Option
 from ygg.journal import Event, Note
-from ygg.stores.base import Added, Listener, Overview, Page, Query, Restored, UnknownTask
-from ygg.stores.operations import Operations
+from ygg.stores.base import (
+    Added,
+    Listener,
+    Observer,
+    Overview,
+    Page,
+    Query,
+    Restored,
+    UnknownTask,
+)
+from ygg.stores.operations import Operations, Pruned
 from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Rank, Status, Task, Waiting
 
 T = TypeVar("T")
@@ -27,40 +39,76 @@ class Views(Protocol):
     def journal(self, after: int, limit: int, task_id: str | None) -> Sequence[Event]: ...
     def oldest(self) -> Mapping[tuple[Lane, int], float]: ...
     def overview(self) -> Overview: ...
+    def pruned_to(self) -> int: ...
 
 
 class Shell(ABC):
-    """Implements `TaskStore` over `_write` and `_read`; see there for what each call promises."""
+    """Implements `TaskStore` over `_commit` and `_look`; see there for what each call promises."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self._observers: list[Observer] = []
 
     @abstractmethod
-    async def _write(self, operation: Callable[[Operations], T]) -> T:
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
         """Run it in a transaction; return once that is durable and its events were told."""
 
     @abstractmethod
-    async def _read(self, look: Callable[[Views], T]) -> T: ...
+    async def _look(self, look: Callable[[Views], T]) -> T:
+        """Run it on the last committed state, all of it on the same one."""
 
     def _tell(self, events: Sequence[Event]) -> None:
-        if events:
-            for listener in self._listeners:
+        """On the event loop. A listener's mistake is its own: the others and the writers go on."""
+        for listener in self._listeners if events else ():
+            try:
                 listener(events)
+            except Exception as error:  # noqa: BLE001 - surfaces through the loop's handler
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"a listener of the store failed: {listener!r}", "exception": error}
+                )
 
     def follow(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    async def open(self, *, owner: str, now: float, max_strikes: int) -> Restored:
-        return await self._write(lambda o: o.open(owner=owner, now=now, max_strikes=max_strikes))
+    def observe(self, observer: Observer) -> None:
+        """From now on the observer hears how long each operation took, failed ones too."""
+        self._observers.append(observer)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            yield
+        finally:
+            for observer in self._observers:
+                observer(name, now() - began)
+
+    async def _write(self, name: str, operation: Callable[[Operations], T]) -> T:
+        with self._timed(name):
+            return await self._commit(operation)
+
+    async def _read(self, name: str, look: Callable[[Views], T]) -> T:
+        with self._timed(name):
+            return await self._look(look)
+
+    async def open(
+        self, *, owner: str, now: float, max_strikes: int, once: Collection[str] = ()
+    ) -> Restored:
+        return await self._write(
+            "open", lambda o: o.open(owner=owner, now=now, max_strikes=max_strikes, once=once)
+        )
 
     async def add(self, drafts: Sequence[Draft], *, now: float) -> Sequence[Added]:
-        return await self._write(lambda o: o.add(drafts, now=now))
+        return await self._write("add", lambda o: o.add(drafts, now=now))
 
     async def ready(self, lane: Lane, *, after: Rank, limit: int) -> Sequence[Waiting]:
-        return await self._read(lambda v: v.ready(lane, after, limit))
+        return await self._read("ready", lambda v: v.ready(lane, after, limit))
 
     async def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
-        return await self._write(lambda o: o.claim(task_id, option=option, seen=seen, now=now))
+        return await self._write(
+            "claim", lambda o: o.claim(task_id, option=option, seen=seen, now=now)
+        )
 
     async def finish(
         self,
@@ -74,6 +122,7 @@ class Shell(ABC):
         notes: Sequence[Note] = (),
     ) -> bool:
         return await self._write(
+            "finish",
             lambda o: o.finish(
                 task_id,
                 fence,
@@ -82,7 +131,7 @@ class Shell(ABC):
                 outcome=outcome,
                 now=now,
                 notes=notes,
-            )
+            ),
         )
 
     async def block(
@@ -97,9 +146,10 @@ class Shell(ABC):
         notes: Sequence[Note] = (),
     ) -> bool:
         return await self._write(
+            "block",
             lambda o: o.block(
                 task_id, fence, error=error, reason=reason, strike=strike, now=now, notes=notes
-            )
+            ),
         )
 
     async def reopen(
@@ -115,6 +165,7 @@ class Shell(ABC):
         notes: Sequence[Note] = (),
     ) -> Status | None:
         return await self._write(
+            "reopen",
             lambda o: o.reopen(
                 task_id,
                 fence,
@@ -124,53 +175,69 @@ class Shell(ABC):
                 max_strikes=max_strikes,
                 now=now,
                 notes=notes,
-            )
+            ),
         )
 
     async def cancel(self, task_id: str, *, now: float) -> Task:
-        return await self._write(lambda o: o.cancel(task_id, now=now))
+        return await self._write("cancel", lambda o: o.cancel(task_id, now=now))
 
     async def retry(self, task_ids: Sequence[str], *, now: float) -> Sequence[Task]:
-        return await self._write(lambda o: o.retry(task_ids, now=now))
+        return await self._write("retry", lambda o: o.retry(task_ids, now=now))
 
     async def prioritise(
         self, task_id: str, *, priority: int | None = None, run_next: bool | None = None, now: float
     ) -> Task:
         return await self._write(
-            lambda o: o.prioritise(task_id, priority=priority, run_next=run_next, now=now)
+            "prioritise",
+            lambda o: o.prioritise(task_id, priority=priority, run_next=run_next, now=now),
         )
 
     async def hold(self, task_id: str, *, now: float) -> Task:
-        return await self._write(lambda o: o.hold(task_id, now=now))
+        return await self._write("hold", lambda o: o.hold(task_id, now=now))
 
     async def release(self, task_id: str, *, why: Held, now: float) -> Task:
-        return await self._write(lambda o: o.release(task_id, why=why, now=now))
+        return await self._write("release", lambda o: o.release(task_id, why=why, now=now))
 
     async def release_due(self, *, now: float) -> float | None:
-        return await self._write(lambda o: o.release_due(now=now))
+        return await self._write("release_due", lambda o: o.release_due(now=now))
 
     async def note(self, notes: Sequence[Note], *, now: float) -> None:
-        await self._write(lambda o: o.note(notes, now=now))
+        await self._write("note", lambda o: o.note(notes, now=now))
 
     async def get(self, task_id: str) -> Task:
-        task = await self._read(lambda v: v.load(task_id))
+        task = await self._read("get", lambda v: v.load(task_id))
         if task is None:
             raise UnknownTask(task_id)
         return task
 
     async def find(self, query: Query, *, before: int | None = None, limit: int = 100) -> Page:
-        return await self._read(lambda v: v.find(query, before, limit))
+        return await self._read("find", lambda v: v.find(query, before, limit))
 
     async def journal(
         self, *, after: int = 0, limit: int = 1000, task_id: str | None = None
     ) -> Sequence[Event]:
-        return await self._read(lambda v: v.journal(after, limit, task_id))
+        return await self._read("journal", lambda v: v.journal(after, limit, task_id))
 
     async def oldest(self) -> Mapping[tuple[Lane, int], float]:
-        return await self._read(lambda v: v.oldest())
+        return await self._read("oldest", lambda v: v.oldest())
 
     async def overview(self) -> Overview:
-        return await self._read(lambda v: v.overview())
+        return await self._read("overview", lambda v: v.overview())
 
     async def prune(self, *, closed_before: float | None, journal_before: float | None) -> int:
-        return await self._write(lambda o: o.tables.prune(closed_before, journal_before))
+        tasks = 0
+        after: int | None = 0
+        while after is not None:
+            piece = partial(_prune, closed_before, journal_before, after)
+            forgotten, after = await self._write("prune", piece)
+            tasks += forgotten
+        return tasks
+
+    async def pruned_to(self) -> int:
+        return await self._read("pruned_to", lambda v: v.pruned_to())
+
+
+def _prune(
+    closed_before: float | None, journal_before: float | None, after: int, operations: Operations
+) -> Pruned:
+    return operations.tables.prune(closed_before, journal_before, after)

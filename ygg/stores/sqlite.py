@@ -9,23 +9,26 @@ What a write means is left to operations.py, the SQL to tables.py.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from ygg.journal import Event
 from ygg.lifecycle import Refused
 from ygg.stores.base import KeyClash, Restored, StoreError, StoreUnusable, UnknownTask
+from ygg.stores.lock import locked
 from ygg.stores.operations import Operations
+from ygg.stores.schema import connect, connect_reader, migrate
 from ygg.stores.shell import Shell, Views
-from ygg.stores.tables import SqliteTables, connect, migrate
+from ygg.stores.tables import SqliteTables
+from ygg.stores.troubles import explain, is_disk
 
 T = TypeVar("T")
 log = logging.getLogger("ygg.store")
@@ -54,220 +57,247 @@ class _Write(Generic[T]):
 
 
 class SqliteStore(Shell):
-    """A `TaskStore` in `path`. Raises StoreUnusable from `open`, StoreError from writes."""
+    """A `TaskStore` in `path`. Raises StoreUnusable from `open`, StoreError from what follows.
+
+    Opened once; after `close` it stays closed.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
+        self.path = path.absolute()
+        # Of the event loop:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._accepts = False
+        # Between the two:
         self._writes: queue.SimpleQueue[_Write[object] | None] = queue.SimpleQueue()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ygg-store-read")
-        self._writer: threading.Thread | None = None
-        self._lock: int | None = None
         self._views: SqliteTables | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # Of the writing thread:
+        self._file = self.path
+        self._tables: SqliteTables | None = None
+        self._operations: Operations | None = None
+        #: Position of the last row that listeners were told of, or were not to hear.
+        self._told = 0
 
-    async def open(self, *, owner: str, now: float, max_strikes: int) -> Restored:
+    async def open(
+        self, *, owner: str, now: float, max_strikes: int, once: Collection[str] = ()
+    ) -> Restored:
+        if self._thread is not None:
+            raise StoreUnusable(f"{self.path}: was opened before by this very object: make another")
         self._loop = asyncio.get_running_loop()
-        self._lock = _take_lock(self.path)
+        self._thread = threading.Thread(target=self._work, name="ygg-store-write", daemon=True)
+        self._accepts = True
+        self._thread.start()
         try:
-            tables = await asyncio.to_thread(self._prepare)
-        except BaseException:
-            self._give_lock()
+            return await super().open(owner=owner, now=now, max_strikes=max_strikes, once=once)
+        except StoreUnusable:
+            await self.close()
             raise
-        operations = Operations(tables)
-        self._writer = threading.Thread(
-            target=self._write_loop, args=(operations,), name="ygg-store-write", daemon=True
-        )
-        self._writer.start()
-        return await super().open(owner=owner, now=now, max_strikes=max_strikes)
+        except StoreError as error:
+            await self.close()
+            raise StoreUnusable(str(error)) from error
+        except BaseException:
+            await self.close()
+            raise
 
-    def _prepare(self) -> SqliteTables:
-        try:
-            connection = connect(self.path)
-            migrate(connection, self.path)
-            self._views = SqliteTables(connect(self.path, read_only=True))
-            return SqliteTables(connection)
-        except sqlite3.Error as error:
-            raise StoreUnusable(_explain(self.path, error)) from error
+    async def close(self) -> None:
+        """Carry out what was asked for, then end. Calls that come later are refused."""
+        if self._thread is None:
+            return
+        if self._accepts:
+            self._accepts = False
+            self._writes.put(None)
+        await asyncio.to_thread(self._thread.join)
 
-    # -- writing -----------------------------------------------------------------------------
+    async def probe(self) -> None:
+        await self._write("probe", _touch)
 
-    async def _write(self, operation: Callable[[Operations], T]) -> T:
-        if self._writer is None or not self._writer.is_alive():
-            raise StoreError(f"{self.path} is not open: the store was closed")
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
+        self._check_open()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writes.put(_Write(operation, future))  # type: ignore[arg-type]  # T is any object
         return await future
 
-    def _write_loop(self, operations: Operations) -> None:
-        while (first := self._writes.get()) is not None:
-            group, last = [first], False
-            while len(group) < _GROUP:
-                try:
-                    write = self._writes.get_nowait()
-                except queue.Empty:
-                    break
-                if write is None:
-                    last = True
-                    break
-                group.append(write)
-            self._commit(operations, group)
-            if last:
-                break
-        tables = operations.tables
-        assert isinstance(tables, SqliteTables)
-        tables.connection.close()
+    async def _look(self, look: Callable[[Views], T]) -> T:
+        self._check_open()
+        if self._views is None:
+            raise StoreError(f"{self.path}: is not open yet: wait for `open`")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._reader, _consistently, self._views, look
+            )
+        except (sqlite3.Error, UnicodeError) as error:
+            raise StoreError(explain(self.path, error)) from error
 
-    def _commit(self, operations: Operations, group: list[_Write[object]]) -> None:
+    def _check_open(self) -> None:
+        if not self._accepts:
+            state = "was closed" if self._thread is not None else "is not open"
+            raise StoreError(f"{self.path}: {state}: it takes nothing")
+
+    # -- the writing thread ------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """The thread's whole life: what it opens, it closes, in reverse order."""
+        with ExitStack() as stack:
+            unusable: StoreUnusable | None = None
+            try:
+                self._prepare(stack)
+            except StoreUnusable as error:
+                unusable = error
+            except Exception as error:  # noqa: BLE001 - raised by `open`
+                unusable = StoreUnusable(explain(self.path, error))
+                unusable.__cause__ = error
+            last = False
+            while not last:
+                group, last = self._gather()
+                if unusable is None:
+                    self._carry_out(group)
+                else:
+                    self._fail(group, unusable)
+
+    def _prepare(self, stack: ExitStack) -> None:
+        path = self._file = self.path.resolve()  # two names of one file are one store
+        stack.enter_context(locked(path))
+        stack.callback(self._discard)
+        connection = connect(path, create=True)
+        with ExitStack() as undo:
+            undo.callback(connection.close)
+            migrate(connection, path)
+            self._tables = SqliteTables(connection)
+            undo.pop_all()
+        self._operations = Operations(self._tables)
+        self._told, _ = self._tables.mark()
+        # Closed before the writer: the last one to close empties the log into the file.
+        views = stack.enter_context(closing(connect_reader(path)))
+        self._views = SqliteTables(views)
+        stack.callback(self._reader.shutdown)
+
+    def _gather(self) -> tuple[list[_Write[object]], bool]:
+        """The writes that share the next commit, and whether they are the last ones."""
+        group: list[_Write[object]] = []
+        write = self._writes.get()
+        while write is not None:
+            group.append(write)
+            if len(group) == _GROUP:
+                return group, False
+            try:
+                write = self._writes.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _carry_out(self, group: Sequence[_Write[object]]) -> None:
         """One transaction for the group; where one write breaks it, one for each."""
-        failure = self._try(operations, group)
-        if failure is not None and len(group) > 1 and not _is_io(failure):
-            # One write has an error of its own: the others shall not suffer for it.
-            for write in group:
-                self._commit(operations, [write])
+        if not group:
             return
-        if failure is not None:
-            log.error("event=store_write_failed file=%s writes=%d error=%s",
-                      self.path, len(group), failure)  # fmt: skip
-            reopened = _is_io(failure) and self._reopen(operations)
-            for write in group:
-                write.error = _store_error(self.path, failure, reopened=reopened)
-        events, operations.events = operations.events, []
-        assert self._loop is not None
+        try:
+            events = self._transact(group)
+        except Exception as error:  # noqa: BLE001 - handed to every caller of the group
+            if len(group) > 1 and not isinstance(error, StoreError) and not is_disk(error):
+                # One write has an error of its own: the others shall not suffer for it.
+                for write in group:
+                    self._carry_out([write])
+            else:
+                self._fail(group, error)
+        else:
+            self._announce(events, group)
 
-        def tell() -> None:
-            # Listeners first: the board is ahead of whoever waited for the write.
-            self._tell(events)
-            for write in group:
-                write.settle()
-
-        self._loop.call_soon_threadsafe(tell)
-
-    def _try(self, operations: Operations, group: list[_Write[object]]) -> Exception | None:
-        tables = operations.tables
-        assert isinstance(tables, SqliteTables)
-        connection = tables.connection
+    def _transact(self, group: Sequence[_Write[object]]) -> Sequence[Event]:
+        tables, operations = self._opened()
         mark = tables.mark()
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            tables.connection.execute("BEGIN IMMEDIATE")
             for write in group:
                 write.error = write.result = None
                 try:
                     write.result = write.operation(operations)
                 except _REFUSALS as refusal:
                     write.error = refusal
-            connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - handed to every caller of the group
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            tables.reset(mark)
+            tables.connection.execute("COMMIT")
+        except BaseException as error:
             operations.events = []
-            return error
-        return None
+            tables.reset(mark)
+            try:
+                if tables.connection.in_transaction:  # else SQLite has rolled back already
+                    tables.connection.execute("ROLLBACK")
+            except sqlite3.Error as second:
+                error.add_note(f"and the rollback failed: {second}")
+                self._discard()
+            if isinstance(error, sqlite3.Error) and is_disk(error):
+                # After a failed fsync the kernel may call lost pages clean: trust nothing.
+                self._discard()
+            raise
+        events, operations.events = operations.events, []
+        return events
 
-    def _reopen(self, operations: Operations) -> bool:
-        """After a failed fsync the kernel may call lost pages clean: trust nothing, read anew."""
-        tables = operations.tables
-        assert isinstance(tables, SqliteTables)
-        tables.connection.close()
+    def _opened(self) -> tuple[SqliteTables, Operations]:
+        """The file, opened anew if the disk had failed. Raises StoreUnusable, sqlite3.Error."""
+        assert self._operations is not None
+        if self._tables is None:
+            connection = connect(self._file)
+            with ExitStack() as undo:
+                undo.callback(connection.close)
+                tables = SqliteTables(connection)
+                # A commit that was reported as failed may have come about after all.
+                events = tables.journal(self._told, -1, None)
+                undo.pop_all()
+            self._tables = self._operations.tables = tables
+            log.warning("event=store_opened_anew file=%s rows_found=%d", self.path, len(events))
+            self._announce(events, ())
+        return self._tables, self._operations
+
+    def _discard(self) -> None:
+        tables, self._tables = self._tables, None
+        if tables is not None:
+            tables.connection.close()
+
+    # -- telling -----------------------------------------------------------------------------
+
+    def _fail(self, group: Sequence[_Write[object]], error: Exception) -> None:
+        if not isinstance(error, StoreError) and not is_disk(error):
+            # A mistake of ours, or text that no file can hold: the caller sees only a StoreError.
+            log.error("event=store_write_failed file=%s", self.path, exc_info=error)
+        for write in group:
+            if isinstance(error, StoreUnusable):
+                write.error = StoreUnusable(str(error))
+            else:
+                write.error = StoreError(explain(self.path, error))
+            write.error.__cause__ = error
+        self._announce((), group)
+
+    def _announce(self, events: Sequence[Event], group: Sequence[_Write[object]]) -> None:
+        """Listeners first: the board is ahead of whoever waited for the write."""
+        if events:
+            self._told = events[-1].position
+
+        def tell() -> None:
+            self._tell(events)
+            for write in group:
+                write.settle()
+
+        assert self._loop is not None
         try:
-            operations.tables = SqliteTables(connect(self.path))
-        except (sqlite3.Error, StoreUnusable) as error:
-            log.error("event=store_reopen_failed file=%s error=%s", self.path, error)  # noqa: TRY400
-            return False
-        return True
+            self._loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+            # The loop ended without `close`, and with it all who waited. What was written stands.
+            log.warning("event=store_untold file=%s writes=%d hint='close the store before the loop'",
+                        self.path, len(group))  # fmt: skip
 
-    # -- reading -----------------------------------------------------------------------------
 
-    async def _read(self, look: Callable[[Views], T]) -> T:
-        assert self._views is not None, "the store is not open"
-        views = self._views
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._reader, look, views)
-        except sqlite3.Error as error:
-            raise _store_error(self.path, error, reopened=False) from error
-
-    async def probe(self) -> None:
-        await self._write(_touch)
-
-    async def close(self) -> None:
-        """Flush what is queued, then end."""
-        if self._writer is not None:
-            self._writes.put(None)
-            await asyncio.to_thread(self._writer.join)
-            self._writer = None
-        views, self._views = self._views, None
-        if views is not None:
-            await asyncio.get_running_loop().run_in_executor(self._reader, views.connection.close)
-        self._reader.shutdown()
-        self._give_lock()
-
-    def _give_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+def _consistently(views: SqliteTables, look: Callable[[Views], T]) -> T:
+    """All of a look sees one state, and none keeps the log from shrinking once it returned."""
+    views.connection.execute("BEGIN")
+    try:
+        return look(views)
+    finally:
+        if views.connection.in_transaction:
+            views.connection.execute("ROLLBACK")
 
 
 def _touch(operations: Operations) -> None:
     tables = operations.tables
     assert isinstance(tables, SqliteTables)
     tables.touch()
-
-
-def _take_lock(path: Path) -> int:
-    """The store's exclusive lock. Raises StoreUnusable when somebody has it, or no file can be."""
-    place = path.with_name(path.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise StoreUnusable(
-            f"{place}: can't be made ({error.strerror}): "
-            "give ygg a folder it may write to, with --state DIR or `dispatcher: state:`"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        raise StoreUnusable(
-            f"{path}: another dispatcher (process {holder}) has this store open: "
-            "end it first, or give this one a store of its own with --state DIR"
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock
-
-
-def _is_io(error: Exception) -> bool:
-    """The disk's fault: full, failing, read-only. The same write may well succeed later."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    kinds = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_BUSY",
-             "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_PROTOCOL")  # fmt: skip
-    return name.startswith(kinds)
-
-
-def _store_error(path: Path, error: Exception, *, reopened: bool) -> StoreError:
-    message = f"{path}: {_explain(path, error)}" if _is_io(error) else f"{path}: {error!r}"
-    failure = StoreError(message + ("; the file was opened anew" if reopened else ""))
-    failure.__cause__ = error
-    return failure
-
-
-def _explain(path: Path, error: Exception) -> str:
-    """An SQLite error in words that a person can act on."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    remedies = {
-        "SQLITE_FULL": "the disk is full: make room; it goes on by itself",
-        "SQLITE_NOTADB": "this is not an SQLite file: move it away to start empty, "
-        "or restore a backup",
-        "SQLITE_CORRUPT": "the file is damaged: restore a backup, or save what can be read with "
-        f"`sqlite3 {path} .recover`",
-        "SQLITE_READONLY": "it can't be written to: check owner and mode of the file and its folder",
-        "SQLITE_CANTOPEN": "it can't be opened: check that the folder exists and may be written to",
-        "SQLITE_IOERR": "the disk failed: look at the kernel's log (dmesg)",
-    }
-    for start, remedy in remedies.items():
-        if name.startswith(start):
-            return f"{path}: {remedy} ({name}: {error})"
-    return f"{path}: {name}: {error}"

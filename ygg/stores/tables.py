@@ -1,68 +1,31 @@
-"""The embedded store's schema and every SQL statement of it, in one place.
+"""Every SQL statement of the embedded store but those that forget, in one place.
 
-Values are always bound. One connection belongs to one thread. Transactions are left to
-sqlite.py.
+Values are always bound. The schema is schema.py's, forgetting pruning.py's, transactions are
+left to sqlite.py. Every read is fetched whole: an open cursor would keep the log from shrinking.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from ygg import lifecycle
 from ygg.journal import Event, Kind, pack, unpack
-from ygg.stores.base import HostRow, Overview, Page, Query, StoreUnusable
-from ygg.tasks import Draft, Fence, Held, Lane, Outcome, Rank, Status, Task, Waiting
+from ygg.stores.base import HostRow, Overview, Page, Query
+from ygg.stores.operations import Pruned
+from ygg.stores.pruning import PIECE, forget_rows, forget_tasks
+from ygg.tasks import PRIORITIES, Draft, Fence, Held, Lane, Outcome, Rank, Status, Task, Waiting
 
 Value: TypeAlias = "None | int | float | str"
 
-#: Applied in order, each once; `pragma user_version` says how many were. Never edit one that
-#: was released: add the next.
-MIGRATIONS: Final = (
-    """
-    CREATE TABLE tasks (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        title TEXT NOT NULL, description TEXT NOT NULL, labels TEXT NOT NULL,
-        type TEXT NOT NULL, model TEXT NOT NULL, priority INTEGER NOT NULL,
-        created_at REAL NOT NULL, run_next INTEGER NOT NULL DEFAULT 0,
-        not_before REAL, held TEXT,
-        key TEXT, body_digest TEXT NOT NULL, submitter TEXT NOT NULL,
-        source TEXT, source_id TEXT,
-        system TEXT, options TEXT NOT NULL, timeout REAL, metadata TEXT,
-        status TEXT NOT NULL DEFAULT 'open', outcome TEXT, error TEXT,
-        host TEXT, attempt INTEGER NOT NULL DEFAULT 0, strikes INTEGER NOT NULL DEFAULT 0,
-        owner TEXT NOT NULL DEFAULT '', started_at REAL, ended_at REAL,
-        artifact TEXT, answer TEXT
-    );
-    -- The order in which tasks start, lane by lane.
-    CREATE INDEX tasks_ready ON tasks (type, model, run_next, priority, created_at, sequence)
-        WHERE status = 'open' AND held IS NULL;
-    CREATE INDEX tasks_unfinished ON tasks (status, sequence) WHERE status <> 'closed';
-    CREATE INDEX tasks_due ON tasks (not_before) WHERE status = 'open' AND held = 'not_before';
-    CREATE UNIQUE INDEX tasks_key ON tasks (submitter, key) WHERE key IS NOT NULL;
-    -- Among live tasks only: an issue reopened in its tracker runs again as a new task.
-    CREATE UNIQUE INDEX tasks_source ON tasks (source, source_id)
-        WHERE source IS NOT NULL AND status <> 'closed';
-    CREATE TABLE journal (
-        position INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
-        task TEXT NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL,
-        owner TEXT, attempt INTEGER, seen INTEGER NOT NULL, reason TEXT NOT NULL,
-        waiting TEXT, held TEXT, detail TEXT
-    );
-    CREATE INDEX journal_task ON journal (task, position) WHERE task <> '';
-    CREATE TABLE hosts (
-        name TEXT PRIMARY KEY, slots INTEGER, start INTEGER, pin INTEGER, paused TEXT
-    );
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    """,
-)
-
+#: As much as a write of some size: there is always room for a few bytes.
+_PROBE: Final = "." * 32_768
+#: SQLite's greatest integer: numbers beyond it are of no row.
+_GREATEST: Final = 2**63 - 1
 _COLUMNS: Final = (
     "sequence, id, title, description, labels, type, model, priority, created_at, run_next, "
     "not_before, held, key, submitter, source, source_id, system, options, timeout, metadata, "
@@ -78,72 +41,54 @@ _SAVE: Final = (
     "started_at=?, ended_at=?, artifact=?, answer=?, held=?, priority=?, run_next=? WHERE id=?"
 )
 _APPEND: Final = "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
-# The next page of a lane: tasks a person put in front come first, so a page is read in two parts.
+# ready: the next page of a lane, in up to five parts: of what a person put in front, and of the
+# rest, what has the priority and the time of the rank to go on from (a batch may hold any number
+# of those), then later times of that priority, then the priorities behind it. Each is one seek:
+# for `(priority, created_at, sequence) > (?, ?, ?)` SQLite would step over all equal times.
 _READY: Final = (
     "SELECT id, run_next, priority, created_at, sequence FROM tasks "
     "WHERE status = 'open' AND held IS NULL AND type = ? AND model = ? AND run_next = ? "
-    "AND (priority, created_at, sequence) > (?, ?, ?) "
-    "ORDER BY priority, created_at, sequence LIMIT ?"
 )
+_READY_SAME: Final = (
+    f"{_READY} AND priority = ? AND created_at = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+)
+_READY_LATER: Final = (
+    f"{_READY} AND priority = ? AND created_at > ? ORDER BY created_at, sequence LIMIT ?"
+)
+_READY_BEHIND: Final = f"{_READY} AND priority > ? ORDER BY priority, created_at, sequence LIMIT ?"
 _WAITING: Final = (
     "SELECT type, model, priority, count(*) FROM tasks "
     "WHERE status = 'open' AND held IS NULL GROUP BY type, model, run_next, priority"
 )
-# One index seek for each: the least created_at is the first of its group.
+_IN_PROGRESS: Final = "status = 'in_progress' AND status <> 'closed' ORDER BY sequence"
+_DUE: Final = "held = 'not_before' AND not_before <= ? ORDER BY not_before, sequence LIMIT 1000"
+_NEXT_DUE: Final = (
+    "SELECT not_before FROM tasks WHERE held = 'not_before' AND not_before IS NOT NULL "
+    "ORDER BY not_before LIMIT 1"
+)
+_LAST_BORN: Final = (
+    "SELECT created_at FROM tasks WHERE source IS NULL ORDER BY sequence DESC LIMIT 1"
+)
+_UNFINISHED: Final = "SELECT status, count(*) FROM tasks WHERE status <> 'closed' GROUP BY status"
+_HELD: Final = "SELECT held, count(*) FROM tasks WHERE held IS NOT NULL GROUP BY held"
+_BLOCKED: Final = (
+    "SELECT error, count(*) AS n FROM tasks WHERE status = 'blocked' AND status <> 'closed' "
+    "GROUP BY error ORDER BY n DESC, error LIMIT 100"
+)
+# One index seek for each: the least created_at is the first of its group. (`min` reads them all.)
 _OLDEST: Final = (
-    "SELECT min(created_at) FROM tasks WHERE status = 'open' AND held IS NULL "
-    "AND type = ? AND model = ? AND run_next = ? AND priority = ?"
+    "SELECT created_at FROM tasks WHERE status = 'open' AND held IS NULL "
+    "AND type = ? AND model = ? AND run_next = ? AND priority = ? ORDER BY created_at LIMIT 1"
 )
-_LANES: Final = (
-    "WITH RECURSIVE lanes(type, model) AS ("
-    " SELECT * FROM (SELECT type, model FROM tasks WHERE status = 'open' AND held IS NULL"
-    "  ORDER BY type, model LIMIT 1)"
-    " UNION ALL"
-    " SELECT t.type, t.model FROM lanes, tasks t WHERE t.rowid = ("
-    "  SELECT n.rowid FROM tasks n WHERE n.status = 'open' AND n.held IS NULL"
-    "  AND (n.type, n.model) > (lanes.type, lanes.model) ORDER BY n.type, n.model LIMIT 1)"
-    ") SELECT type, model FROM lanes"
+# The lanes in which something is ready, one seek each: the next model of a type, the next type.
+_NEXT_MODEL: Final = (
+    "SELECT type, model FROM tasks WHERE status = 'open' AND held IS NULL "
+    "AND type = ? AND model > ? ORDER BY model LIMIT 1"
 )
-
-
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection with the settings that durability rests on, each asked back.
-
-    Raises StoreUnusable, sqlite3.Error.
-    """
-    if read_only:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None,
-            check_same_thread=False,
-        )  # fmt: skip
-        connection.execute("PRAGMA query_only = on")
-        return connection
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    (journal_mode,) = connection.execute("PRAGMA journal_mode = wal").fetchone()
-    connection.execute("PRAGMA synchronous = full")
-    (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-    if journal_mode != "wal" or synchronous < 2:
-        connection.close()
-        raise StoreUnusable(
-            f"{path}: its file system refuses what durability needs (journal_mode is "
-            f"{journal_mode}, not wal; synchronous is {synchronous}, not 2): "
-            "put the store on a local disk"
-        )
-    return connection
-
-
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date. Raises StoreUnusable for a file of a newer ygg."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise StoreUnusable(
-            f"{path}: was written by a newer ygg (schema {version}, this one knows "
-            f"{len(MIGRATIONS)}): install that version again, or move the file away"
-        )
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT"
-        )
+_NEXT_TYPE: Final = (
+    "SELECT type, model FROM tasks WHERE status = 'open' AND held IS NULL "
+    "AND type > ? ORDER BY type, model LIMIT 1"
+)
 
 
 class SqliteTables:
@@ -181,6 +126,10 @@ class SqliteTables:
         ).fetchone()
         return None if row is None else _task(row)
 
+    def _all(self, where: str, values: Sequence[Value]) -> list[Task]:
+        rows = self.connection.execute(f"SELECT {_COLUMNS} FROM tasks WHERE {where}", values)
+        return [_task(row) for row in rows.fetchall()]
+
     def by_key(self, submitter: str, key: str) -> tuple[Task, str] | None:
         task = self._one("submitter = ? AND key = ?", (submitter, key))
         if task is None:
@@ -214,63 +163,64 @@ class SqliteTables:
         ))  # fmt: skip
 
     def in_progress(self) -> Sequence[Task]:
-        return self._all("status = 'in_progress' ORDER BY sequence", ())
+        return self._all(_IN_PROGRESS, ())
 
     def due(self, now: float) -> Sequence[Task]:
-        where = "status = 'open' AND held = 'not_before' AND not_before <= ? ORDER BY not_before"
-        return self._all(f"{where} LIMIT 1000", (now,))
-
-    def _all(self, where: str, values: Sequence[Value]) -> Sequence[Task]:
-        rows = self.connection.execute(f"SELECT {_COLUMNS} FROM tasks WHERE {where}", values)
-        return [_task(row) for row in rows]
+        return self._all(_DUE, (now,))
 
     def next_due(self) -> float | None:
-        (due,) = self.connection.execute(
-            "SELECT min(not_before) FROM tasks WHERE status = 'open' AND held = 'not_before'"
-        ).fetchone()
-        return None if due is None else float(due)
+        row = self.connection.execute(_NEXT_DUE).fetchone()
+        return None if row is None else float(row[0])
 
     def waiting(self) -> Mapping[tuple[Lane, int], int]:
         counts: dict[tuple[Lane, int], int] = {}
-        for type_, model, priority, count in self.connection.execute(_WAITING):
+        for type_, model, priority, count in self.connection.execute(_WAITING).fetchall():
             key = Lane(type_, model), priority
             counts[key] = counts.get(key, 0) + count
         return counts
 
     def last_created_at(self) -> float:
-        row = self.connection.execute(
-            "SELECT created_at FROM tasks WHERE source IS NULL ORDER BY sequence DESC LIMIT 1"
-        ).fetchone()
+        row = self.connection.execute(_LAST_BORN).fetchone()
         return 0.0 if row is None else float(row[0])
 
     def ready(self, lane: Lane, after: Rank, limit: int) -> Sequence[Waiting]:
         found: list[Waiting] = []
-        for not_next in (False, True):
-            if not_next < after.not_next or len(found) == limit:
-                continue
-            place: Sequence[Value] = after[1:] if not_next == after.not_next else (-1, 0, 0)
-            rows = self.connection.execute(
-                _READY, (*lane, not not_next, *place, limit - len(found))
-            )
-            found += [Waiting(i, lane, Rank(not next_, *place)) for i, next_, *place in rows]
+
+        def read(statement: str, not_next: bool, place: Sequence[Value]) -> None:
+            if len(found) < limit:
+                values = (*lane, not not_next, *place, limit - len(found))
+                rows = self.connection.execute(statement, values).fetchall()
+                found.extend(Waiting(row[0], lane, Rank(not row[1], *row[2:])) for row in rows)
+
+        read(_READY_SAME, after.not_next, after[1:])
+        read(_READY_LATER, after.not_next, after[1:3])
+        read(_READY_BEHIND, after.not_next, after[1:2])
+        if not after.not_next:
+            read(_READY_BEHIND, True, (-1,))
         return found
 
     def oldest(self) -> Mapping[tuple[Lane, int], float]:
         oldest: dict[tuple[Lane, int], float] = {}
-        for type_, model in self.connection.execute(_LANES).fetchall():
-            for priority in range(5):
+        for lane in self._lanes():
+            for priority in PRIORITIES:
                 for run_next in (0, 1):
-                    (least,) = self.connection.execute(
-                        _OLDEST, (type_, model, run_next, priority)
-                    ).fetchone()
-                    if least is not None:
-                        key = Lane(type_, model), priority
-                        oldest[key] = min(least, oldest.get(key, least))
+                    values = *lane, run_next, priority
+                    row = self.connection.execute(_OLDEST, values).fetchone()
+                    if row is not None:
+                        key = lane, priority
+                        oldest[key] = min(row[0], oldest.get(key, row[0]))
         return oldest
+
+    def _lanes(self) -> Iterator[Lane]:
+        execute = self.connection.execute
+        row = execute(_NEXT_TYPE, ("",)).fetchone()
+        while row is not None:
+            yield Lane(*row)
+            row = execute(_NEXT_MODEL, row).fetchone() or execute(_NEXT_TYPE, row[:1]).fetchone()
 
     def find(self, query: Query, before: int | None, limit: int) -> Page:
         conditions: dict[str, Value] = {
-            "sequence < ?": before,
+            "sequence < ?": None if before is None else min(before, _GREATEST),
             "status = ?": query.status,
             "priority = ?": query.priority,
             "type = ?": query.type,
@@ -288,26 +238,13 @@ class SqliteTables:
 
     def overview(self) -> Overview:
         execute = self.connection.execute
-        by_status = {
-            Status(status): count
-            for status, count in execute(
-                "SELECT status, count(*) FROM tasks WHERE status <> 'closed' GROUP BY status"
-            )
-        }
+        by_status = {Status(status): count for status, count in execute(_UNFINISHED).fetchall()}
         (total,) = execute("SELECT count(*) FROM tasks").fetchone()
         by_status[Status.CLOSED] = total - sum(by_status.values())
-        held = execute(
-            "SELECT held, count(*) FROM tasks WHERE status = 'open' AND held IS NOT NULL "
-            "GROUP BY held"
-        )
-        blocked = execute(
-            "SELECT error, count(*) AS n FROM tasks WHERE status = 'blocked' AND status <> 'closed' "
-            "GROUP BY error ORDER BY n DESC LIMIT 100"
-        )
         return Overview(
             by_status={status: count for status, count in by_status.items() if count},
-            held={Held(why): count for why, count in held},
-            blocked=dict(blocked.fetchall()),
+            held={Held(why): count for why, count in execute(_HELD).fetchall()},
+            blocked=dict(execute(_BLOCKED).fetchall()),
         )
 
     # -- journal -----------------------------------------------------------------------------
@@ -326,12 +263,13 @@ class SqliteTables:
 
     def journal(self, after: int, limit: int, task_id: str | None) -> Sequence[Event]:
         where = "position > ?" + ("" if task_id is None else " AND task = ? AND task <> ''")
-        values = (after, limit) if task_id is None else (after, task_id, limit)
+        position = min(after, _GREATEST)
+        values = (position, limit) if task_id is None else (position, task_id, limit)
         rows = self.connection.execute(
             f"SELECT * FROM journal WHERE {where} ORDER BY position LIMIT ?",
             values,
         )
-        return [_event(row) for row in rows]
+        return [_event(row) for row in rows.fetchall()]
 
     # -- hosts and the rest ------------------------------------------------------------------
 
@@ -352,7 +290,7 @@ class SqliteTables:
 
     def touch(self) -> None:
         """A write that changes nothing of worth: does the disk take it?"""
-        self.set_meta("probe", "ok")
+        self.set_meta("probe", _PROBE)
 
     def meta(self, key: str) -> str | None:
         row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -361,45 +299,29 @@ class SqliteTables:
     def set_meta(self, key: str, value: str) -> None:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
-    def prune(self, closed_before: float | None, journal_before: float | None) -> int:
-        """In pieces of 1,000 tasks: no write waits long. Call again until it returns 0."""
-        execute = self.connection.execute
-        gone: list[tuple[str]] = []
-        if closed_before is not None:
-            gone = execute(
-                "DELETE FROM tasks WHERE sequence IN (SELECT sequence FROM tasks "
-                "WHERE status = 'closed' AND ended_at < ? ORDER BY sequence LIMIT 1000) "
-                "RETURNING id",
-                (closed_before,),
-            ).fetchall()
-            self.connection.executemany("DELETE FROM journal WHERE task = ? AND task <> ''", gone)
-        if journal_before is not None:
-            self._prune_journal(journal_before)
-        return len(gone)
+    # -- forgetting --------------------------------------------------------------------------
 
-    def _prune_journal(self, before: float) -> None:
-        """Whole histories of ended tasks, and all but the last word on each host.
+    def prune(
+        self, closed_before: float | None, journal_before: float | None, after: int
+    ) -> Pruned:
+        tasks = 0
+        if closed_before is not None and after == 0:
+            tasks, position = forget_tasks(self.connection, closed_before)
+            self._keep_pruned_to(position)
+            if tasks == PIECE:
+                return Pruned(tasks, next=0)
+        if journal_before is None:
+            return Pruned(tasks, next=None)
+        position, beyond = forget_rows(self.connection, journal_before, after)
+        self._keep_pruned_to(position)
+        return Pruned(tasks, next=beyond)
 
-        What is left is the history of a system without those tasks, but for starts that were
-        judged by a host's state now forgotten: the checker leaves rows up to `pruned_to` alone.
-        """
-        execute = self.connection.execute
-        (upto,) = execute("SELECT max(position) FROM journal WHERE at < ?", (before,)).fetchone()
-        if upto is None or upto <= int(self.meta("pruned_to") or 0):
-            return
-        execute(
-            "DELETE FROM journal WHERE position <= ? AND task <> '' AND NOT EXISTS ("
-            "SELECT 1 FROM tasks WHERE tasks.id = journal.task AND "
-            "(tasks.status <> 'closed' OR tasks.ended_at >= ?))",
-            (upto, before),
-        )
-        execute(
-            "DELETE FROM journal WHERE position <= ? AND task = '' AND kind IN (?, ?) AND "
-            "position NOT IN (SELECT max(position) FROM journal WHERE position <= ? "
-            "AND task = '' GROUP BY kind, host, model)",
-            (upto, Kind.HOST, Kind.OPTION, upto),
-        )
-        self.set_meta("pruned_to", str(upto))
+    def _keep_pruned_to(self, position: int) -> None:
+        if position > self.pruned_to():
+            self.set_meta("pruned_to", str(position))
+
+    def pruned_to(self) -> int:
+        return int(self.meta("pruned_to") or 0)
 
 
 _json_encoder: Final = msgspec.json.Encoder()

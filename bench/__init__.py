@@ -1,0 +1,1 @@
+"""What ygg costs, measured on this machine. `make bench` runs all of it."""

@@ -1,0 +1,463 @@
+"""The loop around assign, told as stories on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.worlds import draft, fleet, refused, run_virtual, world
+from ygg.artifacts import ArtifactError
+from ygg.dispatcher import Draining, NotAccepting, Unroutable
+from ygg.faults import Cause, Failure
+from ygg.fleet import DispatcherSettings, TypeSettings
+from ygg.journal import Kind
+from ygg.lifecycle import Refused
+from ygg.stores.base import StoreError
+from ygg.stores.memory import MemoryStore
+from ygg.stores.operations import Operations
+from ygg.tasks import Outcome, Status
+
+pytestmark = pytest.mark.pure
+T = TypeVar("T")
+
+
+def test_a_task_is_answered_and_closed_with_its_artifact() -> None:
+    async def story() -> None:
+        async with world() as w:
+            (task_id,) = await w.submit(draft("why?"))
+            await w.settled()
+            task = w.task(task_id)
+            assert (task.status, task.outcome, task.host) == (Status.CLOSED, Outcome.DONE, "h")
+            assert task.artifact is not None
+            assert w.answers.texts[task_id] == "answer to why?"
+            assert task.answer is not None
+            assert task.answer["completion_tokens"] == 5
+
+    run_virtual(story())
+
+
+def test_the_urgent_task_that_came_last_runs_next() -> None:
+    async def story() -> None:
+        async with world() as w:
+            await w.submit(*(draft(f"low {i}", priority=3) for i in range(5)))
+            await w.until(lambda: len(w.servers["h"].asked) == 1)
+            await w.submit(draft("urgent", priority=0))
+            await w.settled()
+            assert w.servers["h"].asked == ["low 0", "urgent", "low 1", "low 2", "low 3", "low 4"]
+
+    run_virtual(story())
+
+
+def test_a_full_host_does_not_hold_up_another() -> None:
+    async def story() -> None:
+        routes = {"reasoning": ["slow"], "general": ["fast"]}
+        async with world(fleet({"slow": 1, "fast": 1}, routes)) as w:
+            w.servers["slow"].seconds = 1000.0
+            await w.submit(*(draft(type="reasoning", priority=0) for _ in range(3)))
+            await w.submit(*(draft(type="general", priority=4) for _ in range(3)))
+            await w.until(lambda: len(w.servers["fast"].asked) == 3, within=30.0)
+            w.hurry.set()
+
+    run_virtual(story())
+
+
+def test_never_more_at_once_than_the_limit_on_a_shared_card() -> None:
+    async def story() -> None:
+        one_card = fleet({"a": 3, "b": 3}, shares={"b": "a"})
+        async with world(one_card) as w:
+            seen: list[int] = []
+            await w.submit(*(draft() for _ in range(20)))
+            while any(t.status is not Status.CLOSED for t in w.tasks):
+                seen.append(w.servers["a"].running + w.servers["b"].running)
+                await asyncio.sleep(0.1)
+            assert max(seen) == 3
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("cause", [Cause.BAD_REQUEST, Cause.EMPTY_ANSWER, Cause.DEADLINE])
+def test_the_tasks_own_fault_blocks_it_with_the_error(cause: Cause) -> None:
+    async def story() -> None:
+        async with world() as w:
+            w.servers["h"].script = [Failure(cause, "what was wrong", taken=True)]
+            first, second = await w.submit(draft("bad"), draft("good"))
+            await w.settled()
+            assert (w.task(first).status, w.task(first).error) == (Status.BLOCKED, "what was wrong")
+            assert w.task(first).strikes == 0
+            assert w.task(second).status is Status.CLOSED
+
+    run_virtual(story())
+
+
+def test_a_host_that_refuses_costs_no_strike_and_the_task_goes_to_the_next_option() -> None:
+    async def story() -> None:
+        async with world(fleet({"a": 1, "b": 1})) as w:
+            await w.until(lambda: len(w.dispatcher.live_hosts()) == 2)
+            w.servers["a"].down = True
+            (task_id,) = await w.submit(draft())
+            await w.settled()
+            assert (w.task(task_id).host, w.task(task_id).strikes) == ("b", 0)
+
+    run_virtual(story())
+
+
+def test_a_server_restart_loses_and_blocks_nothing() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 2})) as w:
+            ids = await w.submit(*(draft(str(i)) for i in range(10)))
+            await w.until(lambda: w.servers["h"].running == 2)
+            w.servers["h"].down = True
+            await asyncio.sleep(20.0)
+            w.servers["h"].down = False
+            came_back = w.clock.monotonic()
+            await w.until(lambda: w.servers["h"].running > 0)
+            assert w.clock.monotonic() - came_back <= 5.0 + 0.1  # the longest pause of a probe
+            await w.settled()
+            assert {w.task(i).status for i in ids} == {Status.CLOSED}
+            # Only the two that were running when it died have a strike.
+            assert sorted(w.task(i).strikes for i in ids) == [0] * 8 + [1, 1]
+            first_after = w.servers["h"].asked[2:]
+            assert first_after[:2] == ["0", "1"], "they went back to their places"
+
+    run_virtual(story())
+
+
+def test_after_a_failure_one_task_goes_first_then_all() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 4})) as w:
+            server = w.servers["h"]
+            server.script = [Failure(Cause.RESET, "reset", taken=True)]
+            await w.until(lambda: len(w.dispatcher.live_hosts()) == 1)
+            await w.submit(draft("fails"))
+            await w.until(lambda: not w.dispatcher.live_hosts())
+            await w.submit(*(draft(str(i)) for i in range(8)))
+            await w.until(lambda: server.running > 0)
+            assert server.running == 1
+            await w.until(lambda: server.running == 4)
+
+    run_virtual(story())
+
+
+def test_three_strikes_block_a_task_that_kills_its_server() -> None:
+    async def story() -> None:
+        async with world() as w:
+            w.servers["h"].script = [Failure(Cause.CUT_OFF, "died", taken=True)] * 3
+            killer, other = await w.submit(draft("killer", priority=0), draft("other"))
+            await w.settled()
+            assert (w.task(killer).status, w.task(killer).strikes) == (Status.BLOCKED, 3)
+            assert "died" in (w.task(killer).error or "")
+            assert w.task(other).status is Status.CLOSED
+            await w.dispatcher.retry([killer])
+            await w.settled()
+            assert (w.task(killer).status, w.task(killer).strikes) == (Status.CLOSED, 0)
+
+    run_virtual(story())
+
+
+def test_a_mistyped_model_leaves_the_backlog_open() -> None:
+    async def story() -> None:
+        async with world() as w:
+            server = w.servers["h"]
+            server.has_it = False
+            server.script = [Failure(Cause.NO_MODEL, "no model m: pull it", taken=False)] * 1000
+            ids = await w.submit(*(draft() for _ in range(100)))
+            await asyncio.sleep(600.0)
+            assert {w.task(i).status for i in ids} == {Status.OPEN}
+            assert len(server.asked) == 1, "no task is spent on finding out"
+            option = w.dispatcher.board.hosts["h"].options["m"]
+            assert "pull it" in option.reason or "has no m" in option.reason
+            server.script, server.has_it = [], True
+            await w.settled(within=3600.0)
+            assert {w.task(i).status for i in ids} == {Status.CLOSED}
+
+    run_virtual(story())
+
+
+def test_five_in_a_row_blocked_alike_stop_the_option_not_the_backlog() -> None:
+    async def story() -> None:
+        async with world() as w:
+            server = w.servers["h"]
+            server.script = [Failure(Cause.EMPTY_ANSWER, "empty", taken=True)] * 1000
+            server.has_it = False
+            ids = await w.submit(*(draft() for _ in range(100)))
+            await asyncio.sleep(1000.0)
+            blocked = [i for i in ids if w.task(i).status is Status.BLOCKED]
+            assert len(blocked) == 5
+
+    run_virtual(story())
+
+
+def test_a_busy_host_rests_as_long_as_it_asked_and_nobody_is_struck() -> None:
+    async def story() -> None:
+        async with world() as w:
+            busy = Failure(Cause.BUSY, "busy", taken=False, retry_after=30.0)
+            w.servers["h"].script = [busy]
+            (task_id,) = await w.submit(draft())
+            await w.until(lambda: w.servers["h"].asked == ["a task"] and not w.dispatcher.attempts)
+            rested_from = w.clock.monotonic()
+            await w.until(lambda: len(w.servers["h"].asked) == 2)
+            assert 29.0 < w.clock.monotonic() - rested_from < 31.0
+            await w.settled()
+            assert w.task(task_id).strikes == 0
+
+    run_virtual(story())
+
+
+def test_idle_hosts_are_looked_at_and_busy_ones_judged_by_their_traffic() -> None:
+    async def story() -> None:
+        async with world() as w:
+            await asyncio.sleep(100.0)
+            idle_looks = len(w.servers["h"].looks)
+            assert 6 <= idle_looks <= 8  # at once, then every 15 s
+            w.servers["h"].seconds = 100.0
+            await w.submit(draft())
+            await w.settled()
+            assert len(w.servers["h"].looks) <= idle_looks + 1
+
+    run_virtual(story())
+
+
+def test_cancel_ends_a_waiting_and_a_running_task() -> None:
+    async def story() -> None:
+        async with world() as w:
+            w.servers["h"].seconds = 1000.0
+            running, waiting = await w.submit(draft("runs"), draft("waits"))
+            await w.until(lambda: w.servers["h"].running == 1)
+            for task_id in (waiting, running):
+                task = await w.dispatcher.cancel(task_id)
+                assert (task.status, task.outcome) == (Status.CLOSED, Outcome.CANCELLED)
+            assert w.servers["h"].running == 0
+            with pytest.raises(Refused):
+                done = (await w.submit(draft("quick")))[0]
+                w.servers["h"].seconds = 0.1
+                await w.until(lambda: w.task(done).status is Status.CLOSED, within=2000.0)
+                await w.dispatcher.cancel(done)
+
+    run_virtual(story())
+
+
+def test_a_task_for_later_starts_when_its_time_has_come() -> None:
+    async def story() -> None:
+        async with world() as w:
+            later = w.clock.wall() + 500.0
+            (task_id,) = await w.submit(draft("later", not_before=later))
+            await asyncio.sleep(499.0)
+            assert w.servers["h"].asked == []
+            await w.settled()
+            started = w.task(task_id).started_at
+            assert started is not None
+            assert later <= started < later + 1.0
+
+    run_virtual(story())
+
+
+def test_submit_refuses_what_nobody_could_ever_run() -> None:
+    async def story() -> None:
+        async with world() as w:
+            with pytest.raises(Unroutable, match=r"no type 'poetry'.*known: code-generation"):
+                await w.submit(draft(type="poetry"))
+            with pytest.raises(Unroutable, match=r"model 'x'.*there are: m"):
+                await w.submit(draft(model="x"))
+            assert w.tasks == []
+
+    run_virtual(story())
+
+
+def test_created_at_never_runs_backwards() -> None:
+    async def story() -> None:
+        async with world() as w:
+            w.servers["h"].hold = asyncio.Event()
+            first = await w.submit(draft())
+            w.clock.offset -= 3600.0  # somebody set the clock back an hour
+            second = await w.submit(draft())
+            assert w.task(first[0]).created_at <= w.task(second[0]).created_at
+            w.servers["h"].hold.set()
+            await w.settled()
+
+    run_virtual(story())
+
+
+# -- drain -----------------------------------------------------------------------------------------
+
+
+def test_drain_lets_what_runs_end_and_starts_nothing_more() -> None:
+    async def story() -> None:
+        async with world() as w:
+            w.servers["h"].seconds = 30.0
+            running, waiting = await w.submit(draft("runs"), draft("waits"))
+            await w.until(lambda: w.servers["h"].running == 1)
+            await w.dispatcher.drain(w.hurry)
+            assert w.task(running).status is Status.CLOSED
+            assert w.task(waiting).status is Status.OPEN
+            with pytest.raises(Draining):
+                await w.submit(draft())
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(("after", "status"), [("block", Status.BLOCKED), ("reopen", Status.OPEN)])
+def test_drain_cuts_what_takes_too_long_without_a_strike(after: str, status: Status) -> None:
+    async def story() -> None:
+        settings = replace(
+            DispatcherSettings(drain_seconds=60.0),
+            after_drain="block" if after == "block" else "reopen",
+        )
+        async with world(fleet(settings=settings)) as w:
+            w.servers["h"].seconds = 10_000.0
+            (task_id,) = await w.submit(draft())
+            await w.until(lambda: w.servers["h"].running == 1)
+            began = w.clock.monotonic()
+            await w.dispatcher.drain(w.hurry)
+            assert 60.0 <= w.clock.monotonic() - began < 62.0
+            assert w.task(task_id).status is status
+            assert w.task(task_id).strikes == 0
+            assert (w.task(task_id).error or "").startswith("drained")
+            assert w.servers["h"].running == 0
+
+    run_virtual(story())
+
+
+def test_a_second_signal_cuts_the_wait_but_not_the_flush() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 3})) as w:
+            w.servers["h"].seconds = 10_000.0
+            ids = await w.submit(*(draft() for _ in range(3)))
+            await w.until(lambda: w.servers["h"].running == 3)
+            w.hurry.set()
+            began = w.clock.monotonic()
+            await w.dispatcher.drain(w.hurry)
+            assert w.clock.monotonic() - began < 1.0
+            assert {w.task(i).status for i in ids} == {Status.BLOCKED}
+
+    run_virtual(story())
+
+
+# -- rescue ----------------------------------------------------------------------------------------
+
+
+def test_what_a_dead_dispatcher_left_runs_again_in_its_old_place() -> None:
+    async def story() -> None:
+        store = MemoryStore()
+        async with world(store=store, crash=True) as w:
+            w.servers["h"].seconds = 1000.0
+            left, behind = await w.submit(draft("left"), draft("behind"))
+            await w.until(lambda: w.servers["h"].running == 1)
+        async with world(store=store, identity="d2") as w:
+            assert w.task(left).strikes == 1
+            await w.settled()
+            assert w.servers["h"].asked == ["left", "behind"]
+            assert {w.task(left).status, w.task(behind).status} == {Status.CLOSED}
+
+    run_virtual(story())
+
+
+def test_a_command_that_must_not_repeat_is_blocked_instead_of_rescued() -> None:
+    once = TypeSettings(name="general", run=fleet().types["general"].run, repeat=False)
+
+    async def story() -> None:
+        store = MemoryStore()
+        settings = fleet(types={"general": once})
+        async with world(settings, store=store, crash=True) as w:
+            w.servers["h"].seconds = 1000.0
+            (left,) = await w.submit(draft("left"))
+            await w.until(lambda: w.servers["h"].running == 1)
+        async with world(settings, store=store, identity="d2") as w:
+            await w.settled()
+            assert w.task(left).status is Status.BLOCKED
+            assert w.servers["h"].asked == []
+
+    run_virtual(story())
+
+
+# -- the store's bad days --------------------------------------------------------------------------
+
+
+class Failing(MemoryStore):
+    """A store whose writes fail while `broken`; reads work, as on a full disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = False
+
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
+        if self.broken:
+            raise StoreError("the disk is full")
+        return await super()._commit(operation)
+
+    async def probe(self) -> None:
+        if self.broken:
+            raise StoreError("the disk is full")
+
+
+def test_a_full_disk_stops_starts_keeps_answers_and_heals_by_itself() -> None:
+    async def story() -> None:
+        store = Failing()
+        async with world(fleet({"h": 2}), store=store) as w:
+            w.servers["h"].seconds = 10.0
+            ids = await w.submit(*(draft(str(i)) for i in range(6)))
+            await w.until(lambda: w.servers["h"].running == 2)
+            store.broken = True
+            await asyncio.sleep(100.0)
+            assert w.servers["h"].asked == ["0", "1"], "nothing new starts"
+            assert w.dispatcher.store_trouble == "the disk is full"
+            with pytest.raises(NotAccepting):
+                await w.submit(draft())
+            store.broken = False
+            await w.settled()
+            assert {w.task(i).status for i in ids} == {Status.CLOSED}
+            assert w.servers["h"].asked == [str(i) for i in range(6)], "no answer was asked twice"
+            assert w.dispatcher.store_trouble is None
+
+    run_virtual(story())
+
+
+def test_an_answer_that_fits_on_no_disk_is_kept_until_it_does() -> None:
+    async def story() -> None:
+        async with world() as w:
+            full = OSError(errno.ENOSPC, "No space left on device")
+            w.answers.failing = ArtifactError("write", Path("a.md"), full)
+            (task_id,) = await w.submit(draft())
+            await asyncio.sleep(60.0)
+            assert w.task(task_id).status is Status.IN_PROGRESS
+            assert "full" in (w.dispatcher.store_trouble or "")
+            w.answers.failing = None
+            await w.settled()
+            assert w.answers.texts[task_id]
+            assert len(w.servers["h"].asked) == 1
+
+    run_virtual(story())
+
+
+def test_a_bug_in_a_handler_blocks_its_task_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with world() as w:
+            broken: Sequence[Exception] = [ZeroDivisionError("division by zero")]
+            w.servers["h"].script = list(broken)  # type: ignore[arg-type]  # not a Failure: a bug
+            first, second = await w.submit(draft(), draft())
+            await w.settled()
+            assert w.task(first).status is Status.BLOCKED
+            assert "internal error" in (w.task(first).error or "")
+            assert w.task(second).status is Status.CLOSED
+
+    run_virtual(story())
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_refused_connection_is_no_row_of_strikes() -> None:
+    async def story() -> None:
+        async with world() as w:
+            w.servers["h"].script = [refused("h")] * 10
+            (task_id,) = await w.submit(draft())
+            await w.settled(within=3600.0)
+            assert w.task(task_id).status is Status.CLOSED
+            assert w.task(task_id).strikes == 0
+            reopened = [e for e in w.store.tables.rows if e.kind is Kind.REOPENED]
+            assert len(reopened) == 10
+
+    run_virtual(story())

@@ -1,0 +1,256 @@
+"""Write files so that they are whole or not there, and durable when that is said.
+
+Temporary file, fsync, rename, fsync of the folder (rule 5 of the design), all on one thread. What
+arrives while it is at work shares its next round, as writes share a commit in the store: a round
+costs one fsync a file and one a folder. Which files, where and for how long is left to artifacts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+FILE_MODE: Final = 0o640
+FOLDER_MODE: Final = 0o750
+#: Writes in a round: those of its first file wait for its last.
+_ROUND: Final = 64
+
+
+#: A full disk may still take a few bytes into what it has allotted.
+_PROBE_BYTES: Final = 65536
+
+
+class Disk:
+    """The calls that are made of the system, so that tests can stand between."""
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(mode=FOLDER_MODE)
+
+    def open_folder(self, path: Path, *, follow: bool = False) -> int:
+        """For what is to be done in it. A symbolic link could lead out of our folder."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
+
+    def create(self, name: str, folder: int) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return os.open(name, flags, FILE_MODE, dir_fd=folder)
+
+    def write(self, file: int, data: memoryview) -> int:
+        return os.write(file, data)
+
+    def sync(self, file: int) -> None:
+        os.fsync(file)
+
+    def close(self, file: int) -> None:
+        os.close(file)
+
+    def rename(self, old: str, new: str, folder: int) -> None:
+        os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def remove(self, name: str, folder: int) -> None:
+        os.unlink(name, dir_fd=folder)
+
+
+@dataclass(slots=True)
+class _Job:
+    folder: str
+    texts: Mapping[str, str]
+    done: Future[None] = field(default_factory=Future)
+
+
+class AtomicWriter:
+    """Writes files into folders right below one root. Nothing is touched before the first call."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self._root = root
+        self._disk = disk
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ygg-artifacts")
+        self._queue = deque[_Job]()
+        #: Folders that this process has made durable in the root.
+        self._anchored = set[str]()
+        #: Makes temporary names unique: among processes, and within this one.
+        self._token = secrets.token_hex(4)
+        self._count = itertools.count()
+
+    async def write(self, folder: str, texts: Mapping[str, str]) -> None:
+        """Files of a folder by name, the last to appear last; an empty text means: no such file.
+
+        All are durable when it returns. Raises OSError: then nothing counts as written, and another
+        call begins from scratch. Cancelled, it may still be written.
+        """
+        job = _Job(folder, texts)
+        self._queue.append(job)
+        # One call a job, but the first takes all that wait; the others find the queue empty.
+        self._thread.submit(self._round)
+        await asyncio.wrap_future(job.done)
+
+    async def probe(self) -> None:
+        """Whether files can be written here, by writing one and removing it. Raises OSError."""
+        await self.in_turn(self._probe)
+
+    async def in_turn(self, function: Callable[[], T]) -> T:
+        """Call it on the thread, after all that waits there now."""
+        return await asyncio.wrap_future(self._thread.submit(function))
+
+    async def close(self) -> None:
+        """Write what waits, then end the thread."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    # Everything below runs on the thread.
+
+    def _round(self) -> None:
+        """Write what waits, a bounded number at once."""
+        by_folder: dict[str, list[_Job]] = {}
+        for _ in range(_ROUND):
+            if not self._queue:
+                break
+            job = self._queue.popleft()
+            if job.done.set_running_or_notify_cancel():
+                by_folder.setdefault(job.folder, []).append(job)
+        for folder, jobs in by_folder.items():
+            try:
+                self._write_folder(folder, jobs)
+            except Exception as error:  # noqa: BLE001 - our own mistake goes to those who wait
+                _fail(jobs, error)
+
+    def _write_folder(self, name: str, jobs: list[_Job]) -> None:
+        placed: list[_Job] = []
+        try:
+            with self._opened(name) as folder:
+                for job in jobs:
+                    # What fails for one does not fail the others.
+                    try:
+                        self._place(job.texts, folder)
+                    except OSError as error:
+                        _fail([job], error)
+                    else:
+                        placed.append(job)
+                if placed:
+                    self._disk.sync(folder)
+                    self._anchor(name)
+        except OSError as error:
+            _fail(jobs, error)
+        else:
+            for job in placed:
+                job.done.set_result(None)
+
+    def _place(self, texts: Mapping[str, str], folder: int) -> None:
+        """Give the files their names: all are whole on disk before the first has it."""
+        temporaries: dict[str, str] = {}
+        try:
+            for name, text in texts.items():
+                if text:
+                    # A name that was never used before: after a failed fsync nobody knows what of
+                    # the file is on disk, and a second fsync would say that all is well.
+                    temporaries[name] = f".{name}.{self._token}.{next(self._count)}.tmp"
+                    self._write_file(temporaries[name], encoded(text), folder)
+            for name in texts:
+                if name in temporaries:
+                    self._disk.rename(temporaries[name], name, folder)
+                else:
+                    with suppress(FileNotFoundError):
+                        self._disk.remove(name, folder)
+        except OSError:
+            for temporary in temporaries.values():
+                # The failure that brought us here is the one to be told. A sweep gets the rest.
+                with suppress(OSError):
+                    self._disk.remove(temporary, folder)
+            raise
+
+    def _probe(self) -> None:
+        self._make_root()
+        folder = self._disk.open_folder(self._root, follow=True)
+        try:
+            name = f".probe.{self._token}.{next(self._count)}.tmp"
+            try:
+                self._write_file(name, b"0" * _PROBE_BYTES, folder)
+            finally:
+                with suppress(FileNotFoundError):
+                    self._disk.remove(name, folder)
+        finally:
+            self._disk.close(folder)
+
+    def _write_file(self, name: str, data: bytes, folder: int) -> None:
+        file = self._disk.create(name, folder)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._disk.write(file, rest) :]
+            self._disk.sync(file)
+        except OSError:
+            with suppress(OSError):
+                self._disk.close(file)
+            raise
+        self._disk.close(file)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[int]:
+        """The folder, made if need be."""
+        path = self._root / name
+        try:
+            self._make(path)
+        except FileNotFoundError:
+            self._make_root()
+            self._make(path)
+        folder = self._disk.open_folder(path)
+        try:
+            yield folder
+        finally:
+            self._disk.close(folder)
+
+    def _make_root(self) -> None:
+        for folder in reversed((self._root, *self._root.parents)):
+            if self._make(folder):
+                self._sync_folder(folder.parent)
+
+    def _make(self, path: Path) -> bool:
+        """Whether it had to be made. What stands there instead of a folder shows when opened."""
+        try:
+            self._disk.make_folder(path)
+        except FileExistsError:
+            return False
+        self._anchored.discard(path.name)
+        return True
+
+    def _anchor(self, name: str) -> None:
+        """Make the folder durable in the root, and the root in its parent: once in each process.
+
+        That it is there already proves nothing: another may have made it and died before its fsync.
+        """
+        if name in self._anchored:
+            return
+        self._sync_folder(self._root)
+        with suppress(PermissionError):  # who made a parent that we can't read answers for it
+            self._sync_folder(self._root.parent)
+        self._anchored.add(name)
+
+    def _sync_folder(self, path: Path) -> None:
+        folder = self._disk.open_folder(path, follow=True)
+        try:
+            self._disk.sync(folder)
+        finally:
+            self._disk.close(folder)
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)
+
+
+def encoded(text: str) -> bytes:
+    """As UTF-8. Halves of surrogate pairs (JSON may hold them) are joined, or replaced if alone."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -1,0 +1,244 @@
+"""The composition root: builds the parts, wires them, runs them until a signal, ends them in order.
+
+Nothing is decided here. `serve` returns the process's exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.handlers
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from ygg import __version__
+from ygg.artifacts import ArtifactError, Artifacts
+from ygg.dispatcher import Dispatcher
+from ygg.fleet import Fleet
+from ygg.hosts.pool import Pool
+from ygg.hostsfile import read_fleet
+from ygg.logbook import Logbook
+from ygg.metrics import BoardCollector, Metrics
+from ygg.places import Places, find_hosts_file, find_places
+from ygg.stores.base import StoreError, StoreUnusable
+from ygg.stores.sqlite import SqliteStore
+from ygg.web.api import make_app
+from ygg.web.listening import NotLoopback, listening
+
+log = logging.getLogger("ygg.daemon")
+
+_LOG_BYTES: Final = 20_000_000
+_LOG_FILES: Final = 5
+_LAG_EVERY_SECONDS: Final = 5.0
+_PRUNE_EVERY_SECONDS: Final = 3600.0
+
+
+class CantStart(Exception):
+    """The daemon can't start; the message says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What the command line said; None: nothing."""
+
+    hosts: str | None = None
+    listen: str | None = None
+    store: str | None = None
+    state: str | None = None
+    verbose: bool = False
+
+
+class SystemClock:
+    def wall(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
+    """Run the dispatcher until SIGINT or SIGTERM. Raises HostsFileError, NoHostsFile, CantStart."""
+    fleet = read_fleet(find_hosts_file(options.hosts, environ, Path.cwd()))
+    listen = options.listen or environ.get("YGG_LISTEN") or fleet.dispatcher.listen
+    fleet = replace(fleet, dispatcher=replace(fleet.dispatcher, listen=listen))
+    places = find_places(
+        fleet.dispatcher, state=options.state, store=options.store, environ=environ,
+        folder=Path.cwd(),
+    )  # fmt: skip
+    start_logging(places.logs, verbose=options.verbose)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(fleet, places))
+
+
+def start_logging(folder: Path, *, verbose: bool) -> None:
+    """Standard error and ygg.log, rotated. A folder that takes no log does not stop the daemon."""
+    form = logging.Formatter("%(asctime)s [%(name)s] %(levelname)s: %(message)s")
+    form.converter = time.gmtime
+    form.default_time_format, form.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+    root = logging.getLogger()
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    trouble = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        file = logging.handlers.RotatingFileHandler(
+            folder / "ygg.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8",
+            errors="backslashreplace",
+        )  # fmt: skip
+        handlers.append(file)
+    except OSError as error:
+        trouble = f"{folder}: {error.strerror}"
+    for handler in handlers:
+        handler.setFormatter(form)
+        root.addHandler(handler)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    if trouble:
+        log.warning("event=no_log_file why=%r hint='logs go to standard error only'", trouble)
+
+
+async def _run(fleet: Fleet, places: Places) -> int:
+    loop = asyncio.get_running_loop()
+    hurry, stop = asyncio.Event(), asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        name = signal.Signals(number).name
+        if stop.is_set():
+            log.info("event=signal name=%s effect='no more waiting for what runs'", name)
+            hurry.set()
+        else:
+            log.info("event=signal name=%s effect=drain", name)
+            stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(Pool(fleet))
+        artifacts = Artifacts(places.artifacts)
+        stack.push_async_callback(artifacts.close)
+        store = SqliteStore(places.store)
+        stack.push_async_callback(store.close)
+        clock = SystemClock()
+        metrics = Metrics(CollectorRegistry(), monotonic=clock.monotonic)
+        identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        dispatcher = Dispatcher(
+            fleet=fleet, store=store, servers=pool, artifacts=artifacts, meter=metrics,
+            clock=clock, identity=identity,
+        )  # fmt: skip
+        logbook = Logbook(dispatcher.board, loop)
+        stack.callback(logbook.close)
+        collector = BoardCollector(
+            board=dispatcher.board, fleet=lambda: dispatcher.fleet,
+            host_rows=lambda: dispatcher.host_rows, wall=clock.wall,
+        )  # fmt: skip
+        metrics.registry.register(collector)
+        store.observe(lambda operation, seconds: metrics.store_call("sqlite", operation, seconds))
+        store.follow(metrics.absorb)
+        store.follow(logbook.absorb)
+        app = make_app(
+            dispatcher, registry=metrics.registry, collector=collector, wall=clock.wall,
+            monotonic=clock.monotonic, random_bits=secrets.randbits,
+        )  # fmt: skip
+        try:
+            await _work(dispatcher, artifacts, metrics, app, places, stop=stop, hurry=hurry)
+        except BaseExceptionGroup as group:
+            # What a person can mend is told in one line; all else whole, as a bug of ours.
+            for kind in (StoreUnusable, CantStart):
+                found = group.subgroup(kind)
+                if found is not None:
+                    raise _first(found) from None
+            raise
+    log.info("event=ended")
+    return 0
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _work(
+    dispatcher: Dispatcher,
+    artifacts: Artifacts,
+    metrics: Metrics,
+    app: web.Application,
+    places: Places,
+    *,
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+) -> None:
+    """Serve until `stop`, then drain; answers reads and cancels until everything is flushed."""
+    fleet = dispatcher.fleet
+    async with asyncio.TaskGroup() as group:
+        rescued = await dispatcher.start(group)
+        async with _listening(app, fleet.dispatcher.listen) as address:
+            log.info(
+                "event=serving version=%s pid=%d url=http://%s hosts=%d store=%s artifacts=%s "
+                "rescued=%d waiting=%d",
+                __version__, os.getpid(), address, len(fleet.hosts), places.store,
+                places.artifacts, rescued, dispatcher.board.backlog.waiting.total(),
+            )  # fmt: skip
+            services = [
+                group.create_task(_measure_lag(metrics), name="loop lag"),
+                group.create_task(_prune(dispatcher, artifacts), name="retention"),
+            ]
+            await stop.wait()
+            await dispatcher.drain(hurry)
+            for service in services:
+                service.cancel()
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, listen: str) -> AsyncIterator[str]:
+    """Raises CantStart."""
+    async with AsyncExitStack() as stack:
+        try:
+            address = await stack.enter_async_context(listening(app, listen))
+        except OSError as error:
+            raise CantStart(
+                f"can't listen on {listen}: {error.strerror}; another ygg may be running there: "
+                "end it, or choose another address with --listen HOST:PORT"
+            ) from error
+        except NotLoopback as error:
+            raise CantStart(str(error)) from error
+        yield address
+
+
+async def _measure_lag(metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _LAG_EVERY_SECONDS
+        await asyncio.sleep(_LAG_EVERY_SECONDS)
+        metrics.loop_lag.observe(max(0.0, loop.time() - due))
+
+
+async def _prune(dispatcher: Dispatcher, artifacts: Artifacts) -> None:
+    """Forget by age what hosts.yaml says, piece by piece, once an hour."""
+    while True:
+        keep, now = dispatcher.fleet.dispatcher.retention, time.time()
+        try:
+            pruned = 0
+            while gone := await dispatcher.store.prune(
+                closed_before=None if keep.closed is None else now - keep.closed,
+                journal_before=None if keep.journal is None else now - keep.journal,
+            ):
+                pruned += gone
+            if pruned:
+                log.info("event=pruned tasks=%d", pruned)
+            if keep.artifacts is not None:
+                await artifacts.prune(datetime.fromtimestamp(now - keep.artifacts, UTC).date())
+        except (StoreError, ArtifactError) as error:
+            log.warning("event=prune_failed error=%r hint='tried again in an hour'", str(error))
+        await asyncio.sleep(_PRUNE_EVERY_SECONDS)

@@ -1,0 +1,256 @@
+"""`ygg demo`: the whole job on this machine's CPU, and the proof that it was done right.
+
+Nothing here is a rehearsal: the dispatcher is `ygg loop --async` as a process of its own, reached
+over HTTP as any client would, and the verdict on the order is `ygg check-journal`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ygg.demo import server, show, work
+from ygg.demo.children import Child, Children, DemoFailed, tail
+from ygg.demo.client import Client, Seen
+from ygg.tasks import Status
+
+_LOAD_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.2
+#: How a dispatcher ends that was told to: by itself, or by raising the signal again.
+_CLEAN: Final = frozenset({0, -signal.SIGTERM, 128 + signal.SIGTERM})
+_LISTENING: Final = re.compile(r"^listening on (http://\S+)$", re.MULTILINE)
+
+
+def threads_per_server(cores: int) -> int:
+    """Threads that share the cores between the three servers.
+
+    llama.cpp's threads wait for each other spinning: with more of them than cores the whole demo
+    took five times as long.
+    """
+    return max(1, cores // len(work.HOSTS))
+
+
+def start_servers(children: Children) -> dict[str, str]:
+    """Start the three model servers side by side; their addresses by name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = str(threads_per_server(cores or 1))
+    started = [
+        children.start(
+            name,
+            ["-m", "ygg.demo.server", "--name", name, "--slots", str(slots), "--threads", threads],
+        )
+        for name, slots in work.HOSTS.items()
+    ]
+
+    def address(child: Child) -> str:
+        def look() -> str | None:
+            found = _LISTENING.search(child.log.read_text(errors="replace"))
+            return found[1] if found else None
+
+        return children.wait_for(f"{child.name} loads its model", look, _LOAD_SECONDS, child.log)
+
+    return {child.name: address(child) for child in started}
+
+
+def start_dispatcher(children: Children, hosts_file: Path, state: Path) -> tuple[Child, Client]:
+    """Start `ygg loop --async` and wait until it takes tasks."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    arguments = ["loop", "--async", "--hosts", str(hosts_file)]
+    arguments += ["--listen", f"127.0.0.1:{port}", "--state", str(state)]
+    print(f"The dispatcher: ygg {shlex.join(arguments)}")
+    child, client = children.start("dispatcher", ["-m", "ygg.cli", *arguments]), Client(port)
+    children.wait_for(
+        "the dispatcher is ready", lambda: client.is_ready() or None, _READY_SECONDS, child.log
+    )
+    return child, client
+
+
+def run_tasks(children: Children, dispatcher: Child, client: Client, seconds: float) -> list[Seen]:
+    """Submit both halves and watch until every task has ended; the tasks in order of submit."""
+    deadline = time.monotonic() + seconds
+    with show.progress(len(work.ALL), work.HOSTS) as live:
+        live.say(f"{len(work.FIRST)} tasks submitted, the least urgent first")
+        ids = client.submit([task.submit for task in work.FIRST])
+        while True:
+            known = {task.id: task for task in client.tasks()}
+            tasks = [known[task_id] for task_id in ids]
+            live.show(tasks)
+            if len(ids) < len(work.ALL) and any(task.has_ended for task in tasks):
+                live.say(f"{len(work.SECOND)} more while those run, the critical ones last")
+                ids += client.submit([task.submit for task in work.SECOND])
+            elif all(task.has_ended for task in tasks):
+                return tasks
+            children.check()
+            if time.monotonic() > deadline:
+                ended = sum(task.has_ended for task in tasks)
+                raise DemoFailed(
+                    f"only {ended} of {len(work.ALL)} tasks ended within {seconds:.0f} s; "
+                    "a slow machine may need more: --timeout",
+                    dispatcher.log,
+                )
+            time.sleep(_LOOK_SECONDS)
+
+
+def problems(tasks: Sequence[Seen], answers: Sequence[str]) -> list[str]:
+    """Why the demo did not do its job; empty if it did. Both in the order of `work.ALL`."""
+    found = []
+    for asked, task, answer in zip(work.ALL, tasks, answers, strict=True):
+        if task.status is not Status.CLOSED:
+            found.append(f"task {task.id} ({task.title}) is {task.status}: {task.error}")
+        elif not answer.strip():
+            found.append(f"task {task.id} ({task.title}) is closed with an empty answer")
+        if task.type != asked.type:
+            found.append(f"task {task.id} ({task.title}) is {task.type}, not {asked.type}")
+        if task.host is not None and task.host not in work.ROUTES[asked.type]:
+            found.append(f"task {task.id} ({task.title}) ran on {task.host}, not on its route")
+    return found
+
+
+def check_journal(state: Path) -> bool:
+    """Let the journal's checker say whether each start was the most urgent task that could run."""
+    arguments = ["check-journal", "--state", str(state)]
+    print(f"\nThe order, by the journal's checker (ygg {shlex.join(arguments)}):", flush=True)
+    done = subprocess.run(  # noqa: S603 - our own module, no shell
+        [sys.executable, "-m", "ygg.cli", *arguments], check=False
+    )
+    return done.returncode == 0
+
+
+def _ygg() -> str:
+    """How this ygg is called from the current folder."""
+    here = Path(sys.executable).with_name("ygg")
+    if shutil.which("ygg") == str(here) or not here.exists():
+        return "ygg"
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
+
+
+def _report(tasks: Sequence[Seen], answers: Sequence[str], state: Path) -> None:
+    began = min(task.created_at for task in tasks)
+    ends = [task.ended_at for task in tasks if task.ended_at]
+    seconds = (max(ends) - began).total_seconds() if ends else 0.0
+    print(f"\n{len(tasks)} tasks in {seconds:.1f} s, in the order in which they started")
+    print("(priority 0 is the most urgent; + after tokens: cut at the limit)\n")
+    print("\n".join(show.table(tasks)))
+    if (chosen := show.showcase(tasks)) is not None:
+        print(f"\nOne whole answer, by a very small model: {chosen.title} ({chosen.artifact})\n")
+        for line in answers[tasks.index(chosen)].strip().splitlines():
+            print(f"    {line}".rstrip())
+    print(f"\nEvery answer is a file in {state / 'artifacts'}; logs and store are beside it.")
+
+
+def _leave_running(children: Children, client: Client) -> None:
+    ygg, url = _ygg(), client.url
+    print(f"\nEverything keeps running until Ctrl-C. The live page: {url}/")
+    print(f'  {ygg} submit --url {url} "Translate to French: Good night." --priority 0')
+    print(f"  {ygg} status --url {url} --watch")
+    print(f"  {ygg} limit fenrir-chat 1 --url {url}", flush=True)
+    try:
+        while True:
+            children.check()
+            time.sleep(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        print("\nCtrl-C: ending the dispatcher and the servers")
+
+
+def _print_next() -> None:
+    ygg = _ygg()
+    print("\nNext, with hosts of your own:")
+    print(f"  {ygg} init              asks your servers for their models and writes hosts.yaml")
+    print(f"  {ygg} doctor            says what works, and what to do about the rest")
+    print(f"  {ygg} loop --async      the dispatcher; then, beside it:")
+    print(f'  {ygg} submit "Summarise: ..." --priority 1')
+    print(f"  {ygg} status --watch")
+
+
+def demo(state: Path, *, timeout: float, keep: bool) -> int:
+    """The demo itself, in a folder of its own."""
+    with Children(folder=state) as children:
+        print(
+            "Three llama.cpp servers on this machine's CPU, each with the weights of", server.MODEL
+        )
+        urls = start_servers(children)
+        for name, url in urls.items():
+            print(f"  {name:<16} {url}  {work.HOSTS[name]} slots")
+        hosts_file = state / "hosts.yaml"
+        hosts_file.write_text(work.hosts_yaml(urls))
+        dispatcher, client = start_dispatcher(children, hosts_file, state)
+        tasks = run_tasks(children, dispatcher, client, timeout)
+        answers = [client.artifact(t.id) if t.status is Status.CLOSED else "" for t in tasks]
+        _report(tasks, answers, state)
+        if keep:
+            _leave_running(children, client)
+        status = children.end(dispatcher)
+        if status not in _CLEAN:
+            raise DemoFailed(f"the dispatcher ended with exit status {status}", dispatcher.log)
+        wrong = problems(tasks, answers)
+        if wrong:
+            raise DemoFailed("\n".join(wrong), dispatcher.log)
+        if not check_journal(state):
+            raise DemoFailed("the journal's checker found the above", dispatcher.log)
+    print(f"\nAll {len(tasks)} tasks are closed, each with an answer; the order rule held.")
+    _print_next()
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 only if every task was answered and the order rule held."""
+    parser = argparse.ArgumentParser(
+        prog="ygg demo",
+        description="The main job on real input: three real llama.cpp servers on this machine's "
+        "CPU, the dispatcher, 24 real tasks, and the proof that their order held.",
+        epilog="example: ygg demo --keep",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        help="folder for store, answers and logs (default: a new temporary one)",
+    )
+    parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=180.0,
+        metavar="SECONDS",
+        help="how long the tasks may take in all (default: 180)",
+    )
+    args = parser.parse_args(argv)
+    # SIGTERM as Ctrl-C: everything the demo started is ended, in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    state = args.state
+    try:
+        server.require()
+        state = (state or Path(tempfile.mkdtemp(prefix="ygg-demo-"))).resolve()
+        state.mkdir(parents=True, exist_ok=True)
+        return demo(state, timeout=args.timeout, keep=args.keep)
+    except DemoFailed as error:
+        sys.stdout.flush()
+        print(f"\nygg demo: {error}", file=sys.stderr)
+        if error.log is not None:
+            print(f"  the last lines of {error.log}:\n{tail(error.log)}", file=sys.stderr)
+    except (server.Missing, OSError) as error:
+        print(f"\nygg demo: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(
+            f"\nygg demo: interrupted; dispatcher and servers are ended, what they wrote is in {state}",
+            file=sys.stderr,
+        )
+        return 130
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,697 @@
+"""The loop around `assign`: claim, run, finish; drain; and the store's bad days.
+
+Everything that changes what may start is a committed row of the journal. The store tells of its
+rows in order (`_absorb`), the board takes them in, `assign` decides, and each decided start is
+carried out by an `_Attempt`. Deciding is left to the pure modules, health to keeper.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Final, Protocol, TypeVar
+
+from ygg.artifacts import ArtifactError
+from ygg.assignment import Start, assign
+from ygg.board import Board, LaneState, Reason, configuration_detail
+from ygg.faults import Cause, Failure, Next
+from ygg.fleet import Fleet, Option
+from ygg.handlers import Handler, Place, handler_for
+from ygg.health import Mode
+from ygg.hosts.base import Answer
+from ygg.journal import Event, Kind, Note
+from ygg.keeper import Keeper, Prober
+from ygg.lifecycle import Refused
+from ygg.stores.base import Added, HostRow, StoreError, TaskStore
+from ygg.tasks import Draft, Held, Json, Lane, Outcome, Status, Task
+
+T = TypeVar("T")
+log = logging.getLogger("ygg.dispatcher")
+
+#: What the error of a task says that a drain cut off; `ygg retry --drained` looks for it.
+DRAINED: Final = "drained"
+#: How long a drain goes on trying to write to a store that takes nothing, in seconds.
+_FLUSH_SECONDS: Final = 30.0
+_RETRY_FIRST, _RETRY_LONGEST = 0.1, 5.0
+
+
+class Draining(Exception):
+    """No new tasks: the dispatcher is ending."""
+
+
+class NotAccepting(Exception):
+    """No new tasks: the store takes no writes."""
+
+
+class Unroutable(Exception):
+    """No option of the fleet would ever run this task."""
+
+
+class UnknownHost(LookupError):
+    """hosts.yaml has no host of that name."""
+
+
+class Servers(Prober, Protocol):
+    """Where options are. Raises Failure."""
+
+    def place(self, option: Option) -> Place: ...
+
+    def most(self, host: str) -> int | None:
+        """How many the server said it runs at once; None: it didn't say."""
+
+
+class Answers(Protocol):
+    """Where answers are kept (artifacts.py). All raise ArtifactError."""
+
+    async def write(self, task_id: str, text: str, thinking: str, day: date) -> str: ...
+
+    async def read(self, path: str) -> str:
+        """Raises NoArtifact."""
+
+    async def probe(self) -> None:
+        """Whether answers can be written, by writing."""
+
+
+class Meter(Protocol):
+    """Hears of tokens as they flow."""
+
+    def tokens(self, host: str, *, prompt: int, completion: int) -> None: ...
+
+
+class Clock(Protocol):
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float: ...
+
+
+class Stop(Enum):
+    """Why a run is ended before its answer."""
+
+    CANCELLED = "cancelled"
+    DRAINED = "drained"
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """A start that is being carried out; also hears of its tokens."""
+
+    start: Start
+    meter: Meter
+    #: None while it is being claimed.
+    task: Task | None = None
+    #: Monotonic seconds at which the host was asked.
+    began: float | None = None
+    stop: Stop | None = None
+    #: True from the moment its end is being written: too late to stop it.
+    ending: bool = False
+    runner: asyncio.Task[None] | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def tokens(self, *, prompt: int = 0, completion: int = 0) -> None:
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        self.meter.tokens(self.start.option.host, prompt=prompt, completion=completion)
+
+    def request_stop(self, stop: Stop) -> None:
+        if self.stop is None and not self.ending:
+            self.stop = stop
+            if self.began is not None and self.runner is not None:
+                self.runner.cancel()
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        store: TaskStore,
+        servers: Servers,
+        artifacts: Answers,
+        meter: Meter,
+        clock: Clock,
+        identity: str,
+    ) -> None:
+        self.fleet = fleet
+        self.store = store
+        self.servers = servers
+        self.artifacts = artifacts
+        self.board = Board()
+        self.attempts: dict[str, Attempt] = {}
+        #: Why the store takes no writes, as last seen; None: it does.
+        self.store_trouble: str | None = None
+        self.host_rows: dict[str, HostRow] = {}
+        self.identity = identity
+        self.keeper = Keeper(servers, write=self._note, active=self._active_on, now=clock.monotonic)
+        self._meter = meter
+        self._clock = clock
+        self._handlers: dict[str, Handler] = {}
+        self._last_created_at = 0.0
+        self._next_due: float | None = None
+        self._due_changed = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._store_failed = asyncio.Event()
+        self._services: list[asyncio.Task[None]] = []
+        self._claiming = 0
+        self._broke = asyncio.Event()
+        self._broken: Exception | None = None
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def start(self, group: asyncio.TaskGroup) -> int:
+        """Open the store, take up what waits, and begin. Returns how many tasks were rescued.
+
+        Raises StoreUnusable.
+        """
+        self._group = group
+        once = frozenset(name for name, t in self.fleet.types.items() if not t.repeat)
+        settings = self.fleet.dispatcher
+        restored = await self.store.open(
+            owner=self.identity,
+            now=self._clock.wall(),
+            max_strikes=settings.max_strikes,
+            once=once,
+        )
+        self._last_created_at = restored.last_created_at
+        self.host_rows = dict(restored.hosts)
+        self.board.seen = restored.position
+        self.board.backlog.restore(restored.waiting)
+        self.store.follow(self._absorb)
+        self._handlers = {name: handler_for(t) for name, t in self.fleet.types.items()}
+        for host in self.fleet.hosts:
+            self.keeper.add(host)
+        await self._note(self._configuration())
+        self._next_due = await self.store.release_due(now=self._clock.wall())
+        for host in self.fleet.hosts:
+            self._serve(self.keeper.watch(host), f"watch {host}")
+        self._serve(self._release_due(), "release due tasks")
+        self._serve(self._recover_store(), "recover the store")
+        self._serve(self._tick(), "safety net")
+        self._serve(self._end_when_broken(), "invariants")
+        return restored.rescued
+
+    def _serve(self, work: Coroutine[None, None, None], name: str) -> None:
+        assert self._group is not None
+        self._services.append(self._group.create_task(work, name=name))
+
+    def _configuration(self) -> list[Note]:
+        """The fleet as rows: routes and limits, then the pauses that were kept."""
+        hosts = self.fleet.hosts
+        semaphores = {name: host.semaphore for name, host in hosts.items()}
+        limits = {name: self._limit_of(name) for name in dict.fromkeys(semaphores.values())}
+        detail = configuration_detail(semaphores, limits, self.fleet.routes)
+        notes = [Note(kind=Kind.CONFIGURED, reason=self.fleet.file, detail=detail)]
+        for name, limit in limits.items():
+            start = hosts[name].slots.start
+            row = self.host_rows.get(name, HostRow())
+            if (row.limit, row.start) != (limit, start):
+                resized: Mapping[str, Json] = {"limit": limit, "start": start}
+                notes.append(
+                    Note(kind=Kind.RESIZED, host=name, reason="hosts.yaml", detail=resized)
+                )
+        notes += [
+            Note(kind=Kind.PAUSED, host=name, reason=row.paused)
+            for name, row in self.host_rows.items()
+            if row.paused is not None and name in hosts
+        ]
+        return notes
+
+    def _limit_of(self, name: str) -> int:
+        """The limit of a semaphore: pin, else what it was, else slots.start; within bounds."""
+        slots, row = self.fleet.hosts[name].slots, self.host_rows.get(name, HostRow())
+        if slots.pin is not None:
+            return slots.pin
+        edited = row.start != slots.start  # an edit of slots.start counts at once
+        limit = row.pin or (slots.start if edited or row.limit is None else row.limit)
+        most = max(slots.start, slots.min) if slots.max is None else slots.max
+        return min(max(limit, slots.min), most)
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """End in order: no new claims, wait for what runs, then cut it, and flush.
+
+        `hurry` set cuts the wait, not the flush.
+        """
+        settings = self.fleet.dispatcher
+        self.board.stopped = Reason.DRAINING
+        if self.attempts:
+            log.info(
+                "event=drain waiting_for=%d seconds=%g hint=%r",
+                len(self.attempts),
+                settings.drain_seconds,
+                "a second Ctrl-C cuts the wait",
+            )
+        everything = asyncio.ensure_future(self._all_ended())
+        hurried = asyncio.ensure_future(hurry.wait())
+        try:
+            await asyncio.wait(
+                {everything, hurried},
+                timeout=settings.drain_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for attempt in list(self.attempts.values()):
+                attempt.request_stop(Stop.DRAINED)
+            # Commands get their seconds to end, the store its time to take the last rows.
+            await asyncio.wait({everything}, timeout=_FLUSH_SECONDS)
+        finally:
+            everything.cancel()
+            hurried.cancel()
+        for service in self._services:
+            service.cancel()
+        for attempt in self.attempts.values():
+            log.error(
+                "event=not_flushed task=%s why=%r hint=%r",
+                attempt.start.waiting.id,
+                self.store_trouble or "its end was not written in time",
+                "it is still in_progress in the store: the next start rescues it",
+            )
+            if attempt.runner is not None:
+                attempt.runner.cancel()
+        try:
+            await self.store.note(
+                [Note(kind=Kind.LEFT, reason=self.identity)], now=self._clock.wall()
+            )
+        except StoreError as error:
+            log.error("event=not_flushed row=left why=%r", str(error))  # noqa: TRY400 - told whole
+
+    async def _all_ended(self) -> None:
+        while self.attempts:
+            await next(iter(self.attempts.values())).ended.wait()
+
+    # -- asking hosts (the keeper's prober) ------------------------------------------------------
+
+    async def look(self, host: str) -> None:
+        """Raises Failure. Slots above what the server runs at once would only hide a queue."""
+        await self.servers.look(host)
+        most, state = self.servers.most(host), self.board.hosts.get(host)
+        if most is None or state is None or len(state.semaphore.hosts) > 1:
+            return  # of a shared card no single server can say how much it takes
+        limit = state.semaphore.slots.limit
+        if limit > most:
+            log.warning(
+                "event=limit_too_high host=%s limit=%d server_runs=%d hint=%r",
+                host,
+                limit,
+                most,
+                "the server queues the rest where priorities don't count: raise its --parallel",
+            )
+            await self._note([_resized(host, before=limit, limit=most, reason="server_parallelism")])
+
+    async def look_at_option(self, option: Option) -> None:
+        """Raises Failure."""
+        await self.servers.look_at_option(option)
+
+    # -- rows come in, starts go out -------------------------------------------------------------
+
+    def _absorb(self, events: Sequence[Event]) -> None:
+        """Called by the store with committed rows, in order."""
+        try:
+            for event in events:
+                self.board.apply(event)
+                if event.held is Held.NOT_BEFORE and event.kind is not Kind.HELD:
+                    self._due_changed.set()
+            self._dispatch()
+        except Exception as error:  # noqa: BLE001 - not the store's to handle: it ends us
+            # The board no longer knows the truth: end, and begin anew from the store.
+            self._broken = error
+            self._broke.set()
+
+    async def _end_when_broken(self) -> None:
+        await self._broke.wait()
+        assert self._broken is not None
+        raise self._broken
+
+    def _dispatch(self) -> None:
+        assert self._group is not None
+        for start in assign(self.board):
+            attempt = Attempt(start=start, meter=self._meter)
+            self.attempts[start.waiting.id] = attempt
+            self._claiming += 1
+            attempt.runner = self._group.create_task(
+                self._carry_out(attempt), name=f"attempt {start.waiting.id}"
+            )
+        for lane in self.board.short_lanes():
+            self._group.create_task(self._read_page(lane), name=f"read {lane.queue.lane}")
+
+    async def _read_page(self, lane: LaneState) -> None:
+        queue = lane.queue
+        if not queue.wants(lane.capacity):
+            return  # it was asked for twice
+        after, limit = queue.reading(), queue.page
+        try:
+            page = await self.store.ready(queue.lane, after=after, limit=limit)
+        except StoreError as error:
+            queue.reading_failed()
+            self._trouble(error)  # once the store is well again, all lanes are looked at
+            return
+        self.board.loaded(lane, page, complete=len(page) < limit)
+        self._dispatch()
+
+    async def _carry_out(self, attempt: Attempt) -> None:
+        task_id = attempt.start.waiting.id
+        try:
+            task = await self._claim(attempt)
+            if task is not None:
+                attempt.task = task
+                await self._run(attempt, task)
+        finally:
+            # The next attempt may have begun in the very commit that ended this one.
+            if self.attempts.get(task_id) is attempt:
+                del self.attempts[task_id]
+            attempt.ended.set()
+
+    async def _claim(self, attempt: Attempt) -> Task | None:
+        """On disk before the host sees it. None: it was not to be had."""
+        start = attempt.start
+        try:
+            task = await self.store.claim(
+                start.waiting.id, option=start.option, seen=start.seen, now=self._clock.wall()
+            )
+        except StoreError as error:
+            self._trouble(error)
+            self.board.untake(start.waiting.id)
+            return None
+        finally:
+            self._claiming -= 1
+        if task is None:
+            log.info("event=task_missed task=%s host=%s", start.waiting.id, start.option.host)
+        return task
+
+    async def _run(self, attempt: Attempt, task: Task) -> None:
+        option = attempt.start.option
+        failure: Failure | None = None
+        answer: Answer | None = None
+        artifact = ""
+        try:
+            if attempt.stop is None and self.board.stopped is Reason.DRAINING:
+                attempt.stop = Stop.DRAINED  # claimed in the same moment: it need not begin
+            if attempt.stop is None:
+                attempt.began = self._clock.monotonic()
+                place = self.servers.place(option)
+                answer = await self._handlers[task.type].run(task, place, attempt)
+                attempt.ending = True
+                artifact = await self._keep_answer(task, answer)
+        except Failure as known:
+            failure = known
+        except asyncio.CancelledError:
+            if attempt.stop is None or attempt.ending:
+                raise
+            assert attempt.runner is not None
+            attempt.runner.uncancel()
+        except Exception as error:
+            # A bug of ours or of a handler: a person must see it, and the others must run on.
+            log.exception("event=attempt_broke task=%s host=%s", task.id, option.host)
+            failure = Failure(Cause.INTERNAL, f"internal error: {error!r}; see the log", taken=True)
+        attempt.ending = True
+        await self._end(attempt, task, answer=answer, artifact=artifact, failure=failure)
+        if self.attempts.get(task.id) is attempt and task.id in self.board.taken:
+            # The end stood already, or another dispatcher's fence: no row of ours told of it.
+            log.error("event=fence_moved task=%s attempt=%d", task.id, task.attempt)
+            self.board.give_back(task.id)
+            self._dispatch()
+
+    async def _keep_answer(self, task: Task, answer: Answer) -> str:
+        """Write the answer; where the disk takes none, keep it and try again until it does."""
+        day = datetime.fromtimestamp(self._clock.wall(), UTC).date()
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                return await self.artifacts.write(task.id, answer.text, answer.thinking, day)
+            except ArtifactError as error:
+                self._trouble(error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _RETRY_LONGEST)
+
+    async def _end(
+        self,
+        attempt: Attempt,
+        task: Task,
+        *,
+        answer: Answer | None,
+        artifact: str,
+        failure: Failure | None,
+    ) -> None:
+        """Write what became of the attempt, and what it showed of its host, in one commit."""
+        option, fence, store = attempt.start.option, task.fence, self.store
+        if answer is not None and failure is None:
+            notes = self.keeper.worked(option)
+            about = _about(answer)
+            await self._persist(
+                lambda now: store.finish(
+                    task.id, fence, artifact=artifact, answer=about, now=now, notes=notes
+                )
+            )
+        elif failure is not None:
+            await self._end_failed(task, option, failure)
+        elif attempt.stop is Stop.CANCELLED:
+            await self._persist(
+                lambda now: store.finish(task.id, fence, outcome=Outcome.CANCELLED, now=now)
+            )
+        elif self.fleet.dispatcher.after_drain == "block" and attempt.began is not None:
+            error = (
+                f"{DRAINED}: the dispatcher ended before its answer came; "
+                "`ygg retry --drained` sends it back"
+            )
+            await self._persist(
+                lambda now: store.block(task.id, fence, error=error, reason=DRAINED, now=now)
+            )
+        else:
+            await self._reopen(task, error=DRAINED, reason=DRAINED, strike=False, notes=())
+
+    async def _end_failed(self, task: Task, option: Option, failure: Failure) -> None:
+        again = self.fleet.types[task.type].repeat or not failure.taken
+        if failure.verdict.next is Next.REOPEN and again:
+            notes = self.keeper.failed(option, failure)
+            await self._reopen(
+                task,
+                error=failure.message,
+                reason=failure.cause.value,
+                strike=failure.strike,
+                notes=notes,
+            )
+            return
+        if failure.verdict.next is Next.BLOCK:
+            notes = self.keeper.blocked(option, failure.cause, failure.message)
+        else:
+            notes = self.keeper.failed(option, failure)
+        error, strike = failure.message, failure.strike
+        await self._persist(
+            lambda now: self.store.block(
+                task.id,
+                task.fence,
+                error=error,
+                reason=failure.cause.value,
+                strike=strike,
+                now=now,
+                notes=notes,
+            )
+        )
+
+    async def _reopen(
+        self, task: Task, *, error: str, reason: str, strike: bool, notes: Sequence[Note]
+    ) -> None:
+        await self._persist(
+            lambda now: self.store.reopen(
+                task.id,
+                task.fence,
+                error=error,
+                reason=reason,
+                strike=strike,
+                max_strikes=self.fleet.dispatcher.max_strikes,
+                now=now,
+                notes=notes,
+            )
+        )
+
+    # -- the store's bad days --------------------------------------------------------------------
+
+    async def _persist(self, write: Callable[[float], Awaitable[T]]) -> T:
+        """Write it, whatever the store has to go through; every write may be repeated."""
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                return await write(self._clock.wall())
+            except StoreError as error:
+                self._trouble(error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _RETRY_LONGEST)
+
+    async def _note(self, notes: Sequence[Note]) -> None:
+        await self._persist(lambda now: self.store.note(notes, now=now))
+
+    def _trouble(self, error: Exception) -> None:
+        """The store, or the artifacts' disk, takes no writes: no new starts until it does."""
+        if self.store_trouble is None:
+            log.error("event=store_trouble error=%r", str(error))
+        self.store_trouble = str(error)
+        if self.board.stopped is None:
+            self.board.stopped = Reason.STORE
+        self._store_failed.set()
+
+    async def _recover_store(self) -> None:
+        """While the store is in trouble, ask it with growing pauses; log once a minute."""
+        while True:
+            await self._store_failed.wait()
+            began = told = self._clock.monotonic()
+            pause = _RETRY_FIRST
+            while self._store_failed.is_set():
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _RETRY_LONGEST)
+                try:
+                    await self.store.probe()
+                    await self.artifacts.probe()
+                except (StoreError, ArtifactError) as error:
+                    self.store_trouble = str(error)
+                    if self._clock.monotonic() - told >= 60.0:
+                        told = self._clock.monotonic()
+                        log.error("event=store_trouble error=%r", str(error))  # noqa: TRY400 - told whole
+                else:
+                    if self._claiming == 0:
+                        self._store_failed.clear()
+            log.info("event=store_well seconds=%.1f", self._clock.monotonic() - began)
+            self.store_trouble = None
+            if self.board.stopped is Reason.STORE:
+                self.board.stopped = None
+            self.board.look_at_all()
+            self._dispatch()
+
+    # -- time ------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        """The safety net: should an event ever have been missed, this is how long it costs."""
+        while True:
+            await asyncio.sleep(self.fleet.dispatcher.poll_seconds)
+            modes = {name: host.mode for name, host in self.board.hosts.items()}
+            if unheard := self.keeper.unheard(modes):
+                await self._note(unheard)
+            self._dispatch()
+
+    async def _release_due(self) -> None:
+        """Tasks with a `not_before` become ready when it comes."""
+        while True:
+            wait = None
+            if self._next_due is not None:
+                # In pieces: the wall clock may be set while we wait.
+                wait = min(max(self._next_due - self._clock.wall(), 0.0), 30.0)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._due_changed.wait()
+            except TimeoutError:
+                pass
+            self._due_changed.clear()
+            self._next_due = await self._persist(lambda now: self.store.release_due(now=now))
+
+    def created_at(self) -> float:
+        """The time of birth for the next task: never before that of the last one."""
+        self._last_created_at = max(self._clock.wall(), self._last_created_at)
+        return self._last_created_at
+
+    def _active_on(self, host: str) -> int:
+        state = self.board.hosts.get(host)
+        return 0 if state is None else state.active
+
+    # -- what people ask for -----------------------------------------------------------------------
+
+    async def submit(self, drafts: Sequence[Draft]) -> Sequence[Added]:
+        """Accept tasks, all or none; each gets its created_at here.
+
+        Raises Draining, NotAccepting, Unroutable, KeyClash, StoreError.
+        """
+        if self.board.stopped is Reason.DRAINING:
+            raise Draining("the dispatcher is ending: send it again once it is back")
+        if self.store_trouble is not None:
+            raise NotAccepting(self.store_trouble)
+        for draft in drafts:
+            self._check_route(draft)
+        now = self._clock.wall()
+        born = [
+            replace(
+                draft,
+                created_at=self.created_at(),
+                held=Held.NOT_BEFORE if (draft.not_before or 0.0) > now else draft.held,
+            )
+            for draft in drafts
+        ]
+        try:
+            return await self.store.add(born, now=now)
+        except StoreError as error:
+            self._trouble(error)
+            raise
+
+    def _check_route(self, draft: Draft) -> None:
+        lane = Lane(draft.type, draft.model)
+        if self.board.options_of(lane):
+            return
+        if draft.type not in self.board.routes:
+            known = ", ".join(self.board.routes)
+            raise Unroutable(f"no type {draft.type!r} in {self.fleet.file}; known: {known}")
+        models = sorted({o.model or "(not known yet)" for o in self.board.routes[draft.type]})
+        raise Unroutable(
+            f"no host of the route of {draft.type} has the model {draft.model!r}; "
+            f"there are: {', '.join(models)}"
+        )
+
+    async def cancel(self, task_id: str) -> Task:
+        """Raises UnknownTask, Refused, StoreError."""
+        while True:
+            attempt = self.attempts.get(task_id)
+            if attempt is not None:
+                attempt.request_stop(Stop.CANCELLED)
+                await attempt.ended.wait()
+            try:
+                return await self.store.cancel(task_id, now=self._clock.wall())
+            except Refused:
+                # Claimed in between: cancel the run. Else it is told why not.
+                if task_id not in self.attempts:
+                    raise
+
+    async def retry(self, task_ids: Sequence[str]) -> Sequence[Task]:
+        """Raises UnknownTask, Refused, StoreError."""
+        return await self.store.retry(task_ids, now=self._clock.wall())
+
+    async def pause(self, host: str, reason: str) -> None:
+        """No new starts there; what runs goes on. Raises UnknownHost, StoreError."""
+        await self._note_of_host(Note(kind=Kind.PAUSED, host=host, reason=reason), paused=reason)
+
+    async def resume(self, host: str) -> None:
+        """Raises UnknownHost, StoreError."""
+        await self._note_of_host(Note(kind=Kind.RESUMED, host=host), paused=None)
+
+    async def _note_of_host(self, note: Note, *, paused: str | None) -> None:
+        if note.host not in self.fleet.hosts:
+            known = ", ".join(self.fleet.hosts)
+            raise UnknownHost(f"no host {note.host!r} in {self.fleet.file}; known: {known}")
+        await self.store.note([note], now=self._clock.wall())
+        row = self.host_rows.get(note.host, HostRow())
+        self.host_rows[note.host] = replace(row, paused=paused)
+
+    def live_hosts(self) -> Sequence[str]:
+        """Hosts that take starts now, pauses apart."""
+        return [h.name for h in self.board.hosts.values() if h.mode in (Mode.UP, Mode.TRIAL)]
+
+
+def _resized(host: str, *, before: int, limit: int, reason: str) -> Note:
+    return Note(
+        kind=Kind.RESIZED, host=host, reason=reason, detail={"before": before, "limit": limit}
+    )
+
+
+def _about(answer: Answer) -> dict[str, Json]:
+    """What is kept of an answer beside its text."""
+    return {
+        "finish": answer.finish,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "seconds": round(answer.seconds, 3),
+        "server_wait_seconds": answer.server_wait_seconds,
+        "thinking": bool(answer.thinking),
+    }
+
+
+def blocked_by_drain(task: Task) -> bool:
+    return task.status is Status.BLOCKED and (task.error or "").startswith(DRAINED)

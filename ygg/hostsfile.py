@@ -1,0 +1,291 @@
+"""hosts.yaml -> Fleet: the keys there are, what they mean, and every mistake with its line.
+
+Pure but for `read_fleet`, which reads the one file. How YAML is read is yamlreader.py; the types
+are typesfile.py, the autoscaler's constants autoscalerfile.py. Whether a host answers, a folder
+exists or a key is where it should be is asked when they are used.
+
+Relative paths of the file are relative to its folder, wherever ygg is started.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+from urllib.parse import SplitResult, urlunsplit
+
+import yaml
+
+from ygg import secrets
+from ygg.autoscalerfile import AUTOSCALER_KEYS, read_autoscaler
+from ygg.dispatcherfile import DISPATCHER_KEYS, RETENTION_KEYS, path_below, read_dispatcher
+from ygg.fleet import Fleet, GpuSettings, HostSettings, SlotSettings
+from ygg.hosts.base import Api
+from ygg.typesfile import NAME, NAME_REMEDY, TYPE_KEYS, read_types
+from ygg.yamlreader import CHARACTERS_MAX, Reader, Section, Value, short, shown
+from ygg.yamlvalues import choice, keep_alive, url, whole, word
+
+_Memory: TypeAlias = Literal["nvml", "kv", "off"]
+
+_TOP: Final = ("defaults", "hosts", "types", "dispatcher", "autoscaler")
+#: A host's keys that may also stand in `defaults:`. Its `key` may not: it would be sent to every
+#: host that is ever added, whoever runs it.
+_SHARED: Final = ("api", "model", "slots", "keep_alive", "gpu")
+_HOST: Final = ("url", *_SHARED, "shares", "key")
+_SLOTS: Final = ("start", "min", "max", "pin")
+_GPU: Final = ("port", "exporter", "device", "memory")
+_HOMES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(AUTOSCALER_KEYS, "`autoscaler:`"),
+    **dict.fromkeys(RETENTION_KEYS, "`dispatcher: {retention: ...}`"),
+    **dict.fromkeys(DISPATCHER_KEYS, "`dispatcher:`"),
+    **dict.fromkeys(_GPU, "`gpu:` of a host"),
+    **dict.fromkeys(_SLOTS, "`slots:` of a host"),
+    **dict.fromkeys(TYPE_KEYS, "a type below `types:`"),
+    **dict.fromkeys(_HOST, "a host below `hosts:`"),
+    **dict.fromkeys(_TOP, "the left margin"),
+}
+#: Our own exporter is looked for on every host, unless the file says otherwise.
+_GPU_USUAL: Final = GpuSettings(port=9836)
+_APIS: Final[tuple[Api, ...]] = ("ollama", "openai")
+_MEMORIES: Final[tuple[_Memory, ...]] = ("nvml", "kv", "off")
+#: No server runs so many at once; a limit like this is a slip.
+_SLOTS_MAX: Final = 10_000
+_EXAMPLE: Final = "hosts: {NAME: {url: http://HOST:11434}}"
+
+
+class HostsFileError(Exception):
+    """hosts.yaml can't be used. `problems` has all that is wrong, each with file, line, way out."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def read_fleet(path: Path) -> Fleet:
+    """The fleet of a hosts.yaml. Raises HostsFileError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(CHARACTERS_MAX + 1)
+    except FileNotFoundError as error:
+        remedy = "`ygg init` writes one; --hosts FILE or YGG_HOSTS names another"
+        raise HostsFileError([f"{path}: there is no such file; {remedy}"]) from error
+    except IsADirectoryError as error:
+        raise HostsFileError([f"{path}: is a folder; name the file in it"]) from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "its name can't be one"
+        remedy = "see that the user that runs ygg may read it, or name another with --hosts FILE"
+        raise HostsFileError([f"{path}: can't be read: {why}; {remedy}"]) from error
+    if len(data) > CHARACTERS_MAX:
+        raise HostsFileError([f"{path}:1: larger than 1 MiB; settings are smaller than that"])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise HostsFileError([f"{path}:{line}: not UTF-8; save the file as UTF-8"]) from error
+    return parse_fleet(text, str(path))
+
+
+def parse_fleet(text: str, file: str) -> Fleet:
+    """The fleet that a text says. Raises HostsFileError with all that is wrong.
+
+    Args:
+        text: the whole file.
+        file: its path, for messages and as the place that relative paths start from.
+    """
+    reader = Reader(file, text, _HOMES)
+    root = reader.root()
+    if root is None or root.is_null:
+        if not reader.failed:
+            reader.complain(1, "the file is empty", f"name a host: {_EXAMPLE}")
+        raise HostsFileError(reader.problems)
+    folder = Path(file).parent
+    top = root.section(_TOP)
+    base = _Shared()
+    if "defaults" in top:
+        base = _read_shared(top["defaults"].section(_SHARED), base)
+    hosts = _read_hosts(top["hosts"], base, folder) if "hosts" in top else {}
+    if "hosts" in top:
+        if top["hosts"].is_empty:
+            top["hosts"].complain("names no host", f"name one: {_EXAMPLE}")
+    elif isinstance(root.node, yaml.MappingNode):
+        root.complain("names no host", f"name one: {_EXAMPLE}")
+    fleet = Fleet(
+        file=file,
+        hosts=hosts,
+        types=read_types(top.get("types"), reader, hosts, folder),
+        dispatcher=read_dispatcher(top.get("dispatcher"), folder),
+        autoscaler=read_autoscaler(top.get("autoscaler")),
+    )
+    if reader.failed:
+        raise HostsFileError(reader.problems)
+    return fleet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """What `defaults:` says, or a host over it."""
+
+    api: Api | None = None
+    model: str | None = None
+    keep_alive: str | None = None
+    #: Of `slots:`, what was given.
+    slots: Mapping[str, int] = field(default_factory=dict)
+    gpu: GpuSettings = _GPU_USUAL
+
+
+def _read_shared(section: Section, base: _Shared) -> _Shared:
+    return _Shared(
+        api=section.read("api", choice(_APIS), base.api),
+        model=section.read("model", word, base.model),
+        keep_alive=section.read("keep_alive", keep_alive, base.keep_alive),
+        slots=_read_slots(section["slots"], base.slots) if "slots" in section else base.slots,
+        gpu=_read_gpu(section["gpu"], base.gpu) if "gpu" in section else base.gpu,
+    )
+
+
+def _read_slots(value: Value, base: Mapping[str, int]) -> Mapping[str, int]:
+    """What is given, over what was given before. Complains of numbers that contradict."""
+    section = value.section(_SLOTS)
+    own = {name: section.read(name, whole(1, _SLOTS_MAX), None) for name in section}
+    given = {**base, **{name: number for name, number in own.items() if number is not None}}
+    least, most = given.get("min", 1), given.get("max")
+    wrong: dict[str, str] = {}
+    if most is not None and least > most:
+        wrong["min"] = f"min {least} over max {most}"
+    else:
+        for name in ("start", "pin"):
+            if name in given and given[name] < least:
+                wrong[name] = f"{name} {given[name]} under min {least}"
+            elif name in given and most is not None and given[name] > most:
+                wrong[name] = f"{name} {given[name]} over max {most}"
+    for name, what in wrong.items():
+        line = section.get(name, value).line
+        remedy = "make it min <= start <= max, and a pin between min and max"
+        value.reader.complain(line, f"`{value.path}` has {what}", remedy)
+    return given
+
+
+def _slot_settings(given: Mapping[str, int]) -> SlotSettings:
+    least, pin = given.get("min", 1), given.get("pin")
+    start = given.get("start", least if pin is None else pin)
+    return SlotSettings(start=start, min=least, max=given.get("max"), pin=pin)
+
+
+def _read_gpu(value: Value, base: GpuSettings) -> GpuSettings:
+    section = value.section(_GPU)
+    if "port" in section and "exporter" in section:
+        what = "has both a port and an exporter"
+        section["exporter"].complain(what, "keep one: the port is that of http://HOST:PORT/metrics")
+    found = replace(
+        base,
+        device=section.read("device", whole(0, 1023), base.device),
+        memory=section.read("memory", choice(_MEMORIES), base.memory),
+    )
+    if "exporter" in section:
+        exporter = section.read("exporter", url, None)
+        return replace(found, port=None, exporter=urlunsplit(exporter) if exporter else None)
+    if "port" in section:
+        port = section.read("port", whole(1, 65535), base.port)
+        return replace(found, port=port, exporter=None)
+    return found
+
+
+def _read_hosts(value: Value, base: _Shared, folder: Path) -> dict[str, HostSettings]:
+    """All hosts that have a name, also those with something wrong: types may speak of them."""
+    hosts: dict[str, HostSettings] = {}
+    sections: dict[str, Section] = {}
+    for key, entry in value.entries():
+        name = key.plain
+        if not re.fullmatch(NAME, name):
+            key.complain(f"has a host named {shown(name)}", NAME_REMEDY)
+        section = entry.section(_HOST)
+        own = _read_shared(section, base)
+        if "url" not in section:
+            key.complain(f"has no url for {shown(name)}", "write `url: http://HOST:PORT` below it")
+        if "shares" in section and "slots" in section:
+            what = "shares another's slots and has slots of its own"
+            section["slots"].complain(what, "delete one of the two lines")
+        hosts[name] = HostSettings(
+            name=name,
+            url=section.read("url", _root, ""),
+            api=own.api,
+            model=own.model,
+            slots=SlotSettings() if "shares" in section else _slot_settings(own.slots),
+            shares=section.read("shares", word, None),
+            key=_read_key(section["key"], folder) if "key" in section else None,
+            keep_alive=own.keep_alive,
+            gpu=own.gpu,
+            line=key.line,
+        )
+        sections[name] = section
+    sound = {
+        name: section
+        for name, section in sections.items()
+        if "shares" not in section or _shares_well(hosts[name], hosts, section["shares"])
+    }
+    _check_one_semaphore_per_server(hosts, sound)
+    return hosts
+
+
+def _root(value: Value) -> str | None:
+    """A server's root: no trailing slash, no trailing /v1."""
+    parts = url(value)
+    if parts is None:
+        return None
+    if parts.query or parts.fragment:
+        value.complain("has a `?` or a `#` in it", "write the server's root: http://HOST:PORT")
+        return None
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return urlunsplit(SplitResult(parts.scheme, parts.netloc.lower(), path, "", ""))
+
+
+def _read_key(value: Value, folder: Path) -> str | None:
+    # Whatever stands here may be the secret itself: it is in no message.
+    if value.node.tag.endswith(":str") and secrets.is_reference(value.plain):
+        kind, _, name = value.plain.partition(":")
+        if kind != "file":
+            return value.plain
+        path = path_below(value, name, folder)
+        return None if path is None else f"file:{path}"
+    remedy = f"write {secrets.FORMS}; a secret itself never stands in this file"
+    value.complain("does not say where the key is", remedy)
+    return None
+
+
+def _shares_well(host: HostSettings, hosts: Mapping[str, HostSettings], value: Value) -> bool:
+    name = host.shares
+    if name is None:
+        return False  # complained of already
+    if name == host.name:
+        value.complain("is the host itself", "delete the line")
+    elif name not in hosts:
+        owners = [other.name for other in hosts.values() if other.shares is None]
+        value.complain(f"is {shown(name)}, which is no host", value.reader.nearest(name, owners))
+    elif hosts[name].shares is not None:
+        what = f"is {shown(name)}, which shares slots itself"
+        value.complain(what, f"name the host that has the slots: {shown(hosts[name].semaphore)}")
+    else:
+        return True
+    return False
+
+
+def _check_one_semaphore_per_server(
+    hosts: Mapping[str, HostSettings], sections: Mapping[str, Section]
+) -> None:
+    """Two limits for one server would let in more than either says."""
+    first: dict[str, HostSettings] = {}
+    for name, section in sections.items():
+        host = hosts[name]
+        if not host.url:
+            continue  # complained of already
+        other = first.setdefault(_identity(host.url), host)
+        if host.semaphore != other.semaphore:
+            what = f"is the server of {short(other.name)}, line {other.line}, but not its slots"
+            section["url"].complain(what, f"write `shares: {short(other.semaphore)}` below it")
+
+
+def _identity(root: str) -> str:
+    """One text for all ways to write one server's address."""
+    return re.sub(r"^(http://[^/]+):80(?=/|$)|^(https://[^/]+):443(?=/|$)", r"\1\2", root)

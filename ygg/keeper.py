@@ -1,0 +1,262 @@
+"""Keeps the health of hosts and options: hears what work showed, asks those that need asking.
+
+The machine is health.py; what it decides becomes rows of the journal (`notes`), and the board
+follows the rows. Timers and back-off stay here: they need not survive a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ygg.faults import Cause, Failure, Hurts
+from ygg.fleet import Option
+from ygg.health import Health, Mode, Streak, new_host, new_option
+from ygg.journal import Kind, Note
+
+log = logging.getLogger("ygg.health")
+
+
+class Prober(Protocol):
+    """How hosts are asked. Both raise Failure."""
+
+    async def look(self, host: str) -> None:
+        """Ask the health path; at first contact learn the API and the default model too."""
+
+    async def look_at_option(self, option: Option) -> None:
+        """Whether the model is there, without spending a token."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    health: Health
+    options: dict[Option, Health] = field(default_factory=dict)
+    streaks: dict[Option, Streak] = field(default_factory=dict)
+    #: Set to have it looked at anew: a timer changed.
+    stir: asyncio.Event = field(default_factory=asyncio.Event)
+    doubted: bool = False
+    #: The board had another mode when last compared.
+    wrong: bool = False
+    #: Modes as last written to the journal, by option (None: the host itself).
+    written: dict[Option | None, Mode] = field(default_factory=dict)
+
+
+class Keeper:
+    """The health of every host and option of a fleet.
+
+    Args:
+        prober: asks servers.
+        write: commits notes; returns once they are, whatever the store has to go through.
+        active: how many tasks run on a host now.
+        now: the monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        prober: Prober,
+        *,
+        write: Callable[[Sequence[Note]], Awaitable[None]],
+        active: Callable[[str], int],
+        now: Callable[[], float],
+    ) -> None:
+        self._prober = prober
+        self._write = write
+        self._active = active
+        self._now = now
+        self._hosts: dict[str, _Kept] = {}
+
+    def add(self, host: str) -> None:
+        """A host of the fleet: to be asked at once. `watch` it from then on."""
+        kept = self._hosts[host] = _Kept(health=new_host(self._now()))
+        kept.written[None] = Mode.DOWN  # as a board begins
+
+    def remove(self, host: str) -> None:
+        kept = self._hosts.pop(host, None)
+        if kept is not None:
+            kept.stir.set()
+
+    def host_health(self, host: str) -> Health | None:
+        kept = self._hosts.get(host)
+        return None if kept is None else kept.health
+
+    def option_healths(self, host: str) -> Mapping[Option, Health]:
+        """Of the options that something was ever wrong with."""
+        kept = self._hosts.get(host)
+        return {} if kept is None else kept.options
+
+    # -- what work showed ----------------------------------------------------------------------
+
+    def worked(self, option: Option) -> list[Note]:
+        """A task was answered well here."""
+        kept = self._hosts.get(option.host)
+        if kept is None:
+            return []
+        kept.health = kept.health.worked(self._now())
+        kept.streaks.pop(option, None)
+        if option in kept.options:
+            kept.options[option] = kept.options[option].worked(self._now())
+        return self._changes(option.host)
+
+    def blocked(self, option: Option, cause: Cause, message: str) -> list[Note]:
+        """A task was blocked here, by its own fault as far as one task shows.
+
+        The host answered, so it is well. So many in a row say that the option is misconfigured.
+        """
+        kept = self._hosts.get(option.host)
+        if kept is None:
+            return []
+        now = self._now()
+        kept.health = kept.health.worked(now)
+        streak = kept.streaks[option] = kept.streaks.get(option, Streak()).blocked(cause)
+        health = kept.options.get(option)
+        on_trial = health is not None and health.mode is Mode.TRIAL
+        if streak.too_long or on_trial:
+            why = f"{streak.count} tasks in a row were blocked with {cause.value}: {message}"
+            kept.options[option] = (health or new_option()).failed(now, why)
+            log.warning(
+                "event=option_down host=%s model=%s reason=%r", option.host, option.model, why
+            )
+        return self._changes(option.host)
+
+    def failed(self, option: Option, failure: Failure) -> list[Note]:
+        """An attempt failed here, not by the task's fault."""
+        kept = self._hosts.get(option.host)
+        if kept is None:
+            return []
+        now, message = self._now(), failure.message
+        match failure.verdict.hurts:
+            case Hurts.HOST if failure.cause is Cause.FIRST_TOKEN:
+                # Perhaps only a long queue or load: its health path decides.
+                kept.doubted = True
+                kept.health = kept.health.doubted(now)
+            case Hurts.HOST:
+                kept.health = kept.health.failed(now, message)
+            case Hurts.REST:
+                kept.health = kept.health.busy(now, failure.retry_after, message)
+            case Hurts.OPTION:
+                health = kept.options.get(option) or new_option()
+                kept.options[option] = health.failed(now, message)
+                log.warning(
+                    "event=option_down host=%s model=%s reason=%r",
+                    option.host,
+                    option.model,
+                    message,
+                )
+            case Hurts.NOBODY:
+                pass
+        return self._changes(option.host)
+
+    # -- asking --------------------------------------------------------------------------------
+
+    async def watch(self, host: str) -> None:
+        """Ask a host whenever it needs asking, until it is removed. Never raises Failure."""
+        while (kept := self._hosts.get(host)) is not None:
+            kept.stir.clear()
+            due = min(self._due(kept), default=None)
+            if due is None or due > self._now():
+                try:
+                    async with asyncio.timeout(None if due is None else due - self._now()):
+                        await kept.stir.wait()
+                except TimeoutError:
+                    pass
+                continue
+            await self._look(host, kept)
+            notes = self._changes(host)
+            if notes:
+                await self._write(notes)
+
+    def _due(self, kept: _Kept) -> Iterable[float]:
+        if kept.health.look_at is not None:
+            yield kept.health.look_at
+        for health in kept.options.values():
+            if health.mode is Mode.DOWN and health.look_at is not None:
+                yield health.look_at
+
+    async def _look(self, host: str, kept: _Kept) -> None:
+        now = self._now()
+        if kept.health.look_at is not None and kept.health.look_at <= now:
+            if kept.health.mode is Mode.RESTING:
+                kept.health = kept.health.rested(now)
+            elif self._active(host) and kept.health.mode is Mode.UP and not kept.doubted:
+                kept.health = kept.health.probe_answered(now)  # judged by its traffic
+            else:
+                await self._ask(host, kept)
+        for option, health in list(kept.options.items()):
+            if health.mode is Mode.DOWN and health.look_at is not None and health.look_at <= now:
+                await self._ask_option(kept, option)
+
+    async def _ask(self, host: str, kept: _Kept) -> None:
+        kept.doubted = False
+        before = kept.health.mode
+        try:
+            await self._prober.look(host)
+        except Failure as failure:
+            kept.health = kept.health.probe_failed(self._now(), failure.message)
+            if before is not Mode.DOWN or not kept.health.unanswered > 1:
+                log.warning("event=host_down host=%s reason=%r", host, failure.message)
+        else:
+            kept.health = kept.health.probe_answered(self._now())
+            if before is Mode.DOWN:
+                log.info("event=host_answers host=%s", host)
+
+    async def _ask_option(self, kept: _Kept, option: Option) -> None:
+        try:
+            await self._prober.look_at_option(option)
+        except Failure as failure:
+            health = kept.options[option].probe_failed(self._now(), failure.message)
+        else:
+            health = kept.options[option].probe_answered(self._now())
+            log.info("event=option_answers host=%s model=%s", option.host, option.model)
+        kept.options[option] = health
+
+    def unheard(self, modes: Mapping[str, Mode]) -> list[Note]:
+        """Rows again for hosts whose mode the board has had wrong since the last call.
+
+        A write that carried a note may have changed nothing, because its fence had moved on.
+        """
+        notes: list[Note] = []
+        for host, mode in modes.items():
+            kept = self._hosts.get(host)
+            if kept is None or mode is kept.health.mode:
+                if kept is not None:
+                    kept.wrong = False
+            elif kept.wrong:
+                kept.written[None] = mode
+                notes += self._changes(host)
+            else:
+                kept.wrong = True
+        return notes
+
+    # -- rows ----------------------------------------------------------------------------------
+
+    def _changes(self, host: str) -> list[Note]:
+        """Rows for every mode that differs from the last one written; they must be committed."""
+        kept = self._hosts[host]
+        kept.stir.set()
+        notes: list[Note] = []
+        if kept.written[None] is not kept.health.mode:
+            kept.written[None] = kept.health.mode
+            notes.append(
+                Note(
+                    kind=Kind.HOST,
+                    host=host,
+                    reason=kept.health.reason,
+                    detail={"mode": kept.health.mode.value},
+                )
+            )
+        for option, health in kept.options.items():
+            if kept.written.get(option, Mode.UP) is not health.mode:
+                kept.written[option] = health.mode
+                notes.append(
+                    Note(
+                        kind=Kind.OPTION,
+                        host=host,
+                        model=option.model,
+                        reason=health.reason,
+                        detail={"mode": health.mode.value},
+                    )
+                )
+        return notes

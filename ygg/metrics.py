@@ -1,0 +1,343 @@
+"""Every metric of the dispatcher, in one place.
+
+Counters and histograms follow the journal's rows, so that none is forgotten at a call site.
+Gauges are read from the board when scraped. Labels come from hosts.yaml and closed lists: never
+a task's id, never text from a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from ygg import __version__
+from ygg.board import Board, Reason
+from ygg.fleet import Fleet
+from ygg.health import Mode
+from ygg.journal import ENDS_ATTEMPT, Event, Kind
+from ygg.stores.base import HostRow
+from ygg.tasks import PRIORITIES, Lane
+
+#: Waits from a blink to a day; runs the same without the shortest.
+_WAIT_BUCKETS: Final = (
+    0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400,
+)  # fmt: skip
+_RUN_BUCKETS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_STORE_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30)
+_LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
+
+_OUTCOMES: Final = {
+    Kind.CLOSED: "closed",
+    Kind.BLOCKED: "blocked",
+    Kind.REOPENED: "reopened",
+    Kind.CANCELLED: "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    type: str
+    host: str
+    began: float
+
+
+class Metrics:
+    """Follows a store (`absorb`) and hears of tokens (`tokens`).
+
+    Args:
+        registry: where the names are registered; a new one in tests.
+        monotonic: the clock by which runs are measured.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, monotonic: Callable[[], float]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
+        self.registry = registry
+        self._monotonic = monotonic
+        self._running: dict[str, _Running] = {}
+        self._accepted = Counter(
+            "ygg_tasks_accepted_total", "Tasks accepted.", ["type", "priority"], registry=registry
+        )
+        self._finished = Counter(
+            "ygg_tasks_finished_total",
+            "Attempts ended, by what became of the task.",
+            ["host", "type", "outcome"],
+            registry=registry,
+        )
+        self._wait = Histogram(
+            "ygg_task_wait_seconds",
+            "From a task's creation, or its return to the backlog, to its start.",
+            ["priority"],
+            buckets=_WAIT_BUCKETS,
+            registry=registry,
+        )
+        self._run = Histogram(
+            "ygg_task_run_seconds",
+            "From a start to its end.",
+            ["type"],
+            buckets=_RUN_BUCKETS,
+            registry=registry,
+        )
+        self._run_seconds = Counter(
+            "ygg_host_run_seconds_total",
+            "Time that slots were in use.",
+            ["host"],
+            registry=registry,
+        )
+        self._runs = Counter("ygg_host_runs_total", "Attempts ended.", ["host"], registry=registry)
+        self._tokens = Counter(
+            "ygg_tokens_total",
+            "Tokens, moving while answers stream.",
+            ["host", "direction"],
+            registry=registry,
+        )
+        self._cut = Counter(
+            "ygg_answers_cut_total",
+            "Answers that ended at a token limit.",
+            ["host", "type"],
+            registry=registry,
+        )
+        self._server_wait = Counter(
+            "ygg_host_server_wait_seconds_total",
+            "Time tasks spent queued inside the model server.",
+            ["host"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            "ygg_host_failures_total",
+            "Attempts that the host failed after it had taken them.",
+            ["host", "reason"],
+            registry=registry,
+        )
+        self._resizes = Counter(
+            "ygg_host_resizes_total",
+            "Changes of a host's limit.",
+            ["host", "direction", "reason"],
+            registry=registry,
+        )
+        self._store = Histogram(
+            "ygg_store_seconds",
+            "How long calls of the store took.",
+            ["store", "operation"],
+            buckets=_STORE_BUCKETS,
+            registry=registry,
+        )
+        self.loop_lag = Histogram(
+            "ygg_loop_lag_seconds",
+            "How late the event loop woke up from a short sleep.",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+        self._violations = Counter(
+            "ygg_invariant_violations_total",
+            "Broken invariants of ygg itself; anything but 0 is a bug to report.",
+            registry=registry,
+        )
+        info = Gauge("ygg_build_info", "The running version.", ["version"], registry=registry)
+        info.labels(__version__).set(1)
+        # Each observation below costs under 1 us once its child is kept.
+        self._token_children: dict[tuple[str, str], Counter] = {}
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+
+    def tokens(self, host: str, *, prompt: int, completion: int) -> None:
+        if prompt:
+            self._token_child(host, "prompt").inc(prompt)
+        if completion:
+            self._token_child(host, "completion").inc(completion)
+
+    def _token_child(self, host: str, direction: str) -> Counter:
+        child = self._token_children.get((host, direction))
+        if child is None:
+            child = self._token_children[host, direction] = self._tokens.labels(host, direction)
+        return child
+
+    def store_call(self, store: str, operation: str, seconds: float) -> None:
+        self._store.labels(store, operation).observe(seconds)
+
+    def violation(self) -> None:
+        self._violations.inc()
+
+    def absorb(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.kind is Kind.ACCEPTED:
+                assert event.waiting is not None
+                self._accepted.labels(
+                    event.waiting.lane.type, str(event.waiting.rank.priority)
+                ).inc()
+            elif event.kind is Kind.STARTED:
+                self._started(event)
+            elif event.kind in ENDS_ATTEMPT:
+                self._ended(event)
+            elif event.kind is Kind.RESIZED:
+                self._resized(event)
+
+    def _started(self, event: Event) -> None:
+        assert event.waiting is not None
+        lane, rank = event.waiting.lane, event.waiting.rank
+        self._running[event.task] = _Running(lane.type, event.host, self._monotonic())
+        self._wait.labels(str(rank.priority)).observe(max(0.0, event.at - rank.created_at))
+
+    def _ended(self, event: Event) -> None:
+        running = self._running.pop(event.task, None)
+        if running is None:
+            return  # it was waiting, or ran under a dispatcher that is gone
+        seconds = self._monotonic() - running.began
+        outcome = _OUTCOMES.get(event.kind, "missed")
+        self._finished.labels(running.host, running.type, outcome).inc()
+        self._run.labels(running.type).observe(seconds)
+        self._run_seconds.labels(running.host).inc(seconds)
+        self._runs.labels(running.host).inc()
+        if event.detail.get("strike"):
+            self._failures.labels(running.host, event.reason).inc()
+        if event.kind is Kind.CLOSED:
+            if event.detail.get("finish") == "length":
+                self._cut.labels(running.host, running.type).inc()
+            wait = event.detail.get("server_wait_seconds")
+            if isinstance(wait, (int, float)):
+                self._server_wait.labels(running.host).inc(max(0.0, wait))
+
+    def _resized(self, event: Event) -> None:
+        before, limit = event.detail.get("before"), event.detail.get("limit")
+        if isinstance(before, int) and isinstance(limit, int) and before != limit:
+            direction = "up" if limit > before else "down"
+            self._resizes.labels(event.host, direction, event.reason).inc()
+
+
+class BoardCollector(Collector):
+    """Gauges, read when scraped: none can be forgotten, none outlives its host.
+
+    `oldest` is set by whoever scrapes, just before: it comes from the store, which must not be
+    waited for here.
+    """
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        fleet: Callable[[], Fleet],
+        host_rows: Callable[[], Mapping[str, HostRow]],
+        wall: Callable[[], float],
+    ) -> None:
+        self._board = board
+        self._fleet = fleet
+        self._host_rows = host_rows
+        self._wall = wall
+        self.oldest: Mapping[tuple[Lane, int], float] = {}
+        self.reloaded: tuple[bool, float] = (True, wall())
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._waiting()
+        yield from self._demand()
+        yield from self._hosts()
+        outbox = GaugeMetricFamily(
+            "ygg_outbox_waiting", "What others must still be told.", labels=["sink"]
+        )
+        yield outbox
+        good, at = self.reloaded
+        yield GaugeMetricFamily(
+            "ygg_config_last_reload_successful",
+            "Whether the last reading of hosts.yaml was good.",
+            float(good),
+        )
+        yield GaugeMetricFamily(
+            "ygg_config_last_reload_timestamp_seconds", "When hosts.yaml was last taken over.", at
+        )
+
+    def _waiting(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily(
+            "ygg_tasks_waiting", "Tasks ready to start.", labels=["type", "priority"]
+        )
+        counts: dict[tuple[str, int], int] = {}
+        for (lane, priority), count in self._board.backlog.waiting.items():
+            counts[lane.type, priority] = counts.get((lane.type, priority), 0) + count
+        for type_ in self._board.routes:
+            for priority in PRIORITIES:
+                waiting.add_metric([type_, str(priority)], counts.get((type_, priority), 0))
+        for (type_, priority), count in counts.items():
+            if type_ not in self._board.routes:
+                waiting.add_metric([type_, str(priority)], count)
+        yield waiting
+        oldest = GaugeMetricFamily(
+            "ygg_oldest_wait_seconds", "How long the oldest ready task waits.", labels=["priority"]
+        )
+        now = self._wall()
+        for priority in PRIORITIES:
+            born = [at for (_, p), at in self.oldest.items() if p == priority]
+            oldest.add_metric([str(priority)], max(0.0, now - min(born)) if born else 0.0)
+        yield oldest
+
+    def _demand(self) -> Iterator[Metric]:
+        """What could start on a host but for a slot; a task may count for several hosts."""
+        waiting: dict[str, int] = dict.fromkeys(self._board.hosts, 0)
+        born: dict[str, float] = {}
+        for (lane, priority), count in self._board.backlog.waiting.items():
+            state = self._board.lanes.get(lane)
+            if state is None:
+                continue
+            hosts = {
+                option.host.name
+                for option in state.options
+                if self._board.blocker(option) in (None, Reason.NO_SLOT)
+            }
+            for host in hosts:
+                waiting[host] += count
+                at = self.oldest.get((lane, priority))
+                if at is not None:
+                    born[host] = min(at, born.get(host, at))
+        tasks = GaugeMetricFamily(
+            "ygg_host_demand_tasks",
+            "Tasks that could start here and wait for a slot.",
+            labels=["host"],
+        )
+        oldest = GaugeMetricFamily(
+            "ygg_host_oldest_wait_seconds", "How long the oldest of them waits.", labels=["host"]
+        )
+        now = self._wall()
+        for host, count in waiting.items():
+            tasks.add_metric([host], count)
+            oldest.add_metric([host], max(0.0, now - born[host]) if host in born else 0.0)
+        yield tasks
+        yield oldest
+
+    def _hosts(self) -> Iterator[Metric]:
+        def gauge(name: str, help_: str) -> GaugeMetricFamily:
+            return GaugeMetricFamily(name, help_, labels=["host"])
+
+        up = gauge("ygg_host_up", "Whether the host takes starts, or rests by its own wish.")
+        paused = gauge("ygg_host_paused", "Whether a person paused the host.")
+        limit = gauge("ygg_host_slots_limit", "How many tasks may run there at once.")
+        active = gauge("ygg_host_slots_active", "How many run there now.")
+        least = gauge("ygg_host_slots_min", "The lower bound of the limit.")
+        most = gauge("ygg_host_slots_max", "The upper bound of the limit.")
+        pinned = gauge("ygg_host_slots_pinned", "Whether the limit is set by hand.")
+        fleet, rows = self._fleet(), self._host_rows()
+        for name, host in self._board.hosts.items():
+            up.add_metric([name], host.mode is not Mode.DOWN)
+            paused.add_metric([name], host.paused is not None)
+            active.add_metric([name], host.active)
+            limit.add_metric([name], host.semaphore.slots.limit)
+            settings = fleet.hosts.get(name)
+            if settings is None:
+                continue
+            slots = fleet.hosts[settings.semaphore].slots
+            least.add_metric([name], slots.min)
+            most.add_metric([name], slots.max if slots.max is not None else slots.start)
+            row = rows.get(settings.semaphore, HostRow())
+            pinned.add_metric([name], slots.pin is not None or row.pin is not None)
+        yield from (up, paused, limit, active, least, most, pinned)

@@ -1,0 +1,53 @@
+"""One dispatcher a store: a lock on a file beside it, which ends with the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ygg.stores.base import StoreUnusable
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the store's exclusive lock, and make its folder.
+
+    Raises StoreUnusable when somebody has it, or no file can be made.
+    """
+    # Not on the store's own file: to close a second descriptor of that drops SQLite's locks.
+    place = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StoreUnusable(
+            f"{place}: can't be made ({error.strerror}): "
+            "give ygg a folder it may write to, with --state DIR or `dispatcher: state:`"
+        ) from error
+    try:
+        _take(lock, path, place)
+        yield
+    finally:
+        # Said aloud: a child that is just being started may hold a copy of the descriptor.
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        os.close(lock)
+
+
+def _take(lock: int, path: Path, place: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        raise StoreUnusable(
+            f"{path}: another dispatcher (process {holder}) has this store open: "
+            "end it first, or give this one a store of its own with --state DIR"
+        ) from None
+    except OSError as error:
+        raise StoreUnusable(
+            f"{place}: can't be locked ({error.strerror}): put the store on a local disk with room"
+        ) from error

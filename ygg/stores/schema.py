@@ -1,0 +1,126 @@
+"""The embedded store's file: its schema, and connections with the settings that it rests on.
+
+Statements are left to tables.py and pruning.py, transactions to sqlite.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from ygg.stores.base import StoreUnusable
+
+#: "ygg1" in the file's header: no other program's database is taken for ours.
+APPLICATION: Final = 0x79676731
+#: Bytes of write-ahead log that stay on disk once a checkpoint emptied it.
+_LOG_BYTES: Final = 64 * 1024 * 1024
+
+#: Applied in order, each once; `pragma user_version` says how many were. Never edit one that
+#: was released: add the next.
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE tasks (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        title TEXT NOT NULL, description TEXT NOT NULL, labels TEXT NOT NULL,
+        type TEXT NOT NULL, model TEXT NOT NULL, priority INTEGER NOT NULL,
+        created_at REAL NOT NULL, run_next INTEGER NOT NULL DEFAULT 0,
+        not_before REAL, held TEXT,
+        key TEXT, body_digest TEXT NOT NULL, submitter TEXT NOT NULL,
+        source TEXT, source_id TEXT,
+        system TEXT, options TEXT NOT NULL, timeout REAL, metadata TEXT,
+        status TEXT NOT NULL DEFAULT 'open', outcome TEXT, error TEXT,
+        host TEXT, attempt INTEGER NOT NULL DEFAULT 0, strikes INTEGER NOT NULL DEFAULT 0,
+        owner TEXT NOT NULL DEFAULT '', started_at REAL, ended_at REAL,
+        artifact TEXT, answer TEXT
+    );
+    -- The order in which tasks start, lane by lane. The last two columns are the same in every
+    -- entry; with them in it, counting needs no look at the tasks themselves.
+    CREATE INDEX tasks_ready
+        ON tasks (type, model, run_next, priority, created_at, sequence, status, held)
+        WHERE status = 'open' AND held IS NULL;
+    CREATE INDEX tasks_unfinished ON tasks (status, sequence) WHERE status <> 'closed';
+    CREATE INDEX tasks_ended ON tasks (ended_at) WHERE status = 'closed';
+    -- Only open tasks are held.
+    CREATE INDEX tasks_held ON tasks (held, not_before) WHERE held IS NOT NULL;
+    CREATE UNIQUE INDEX tasks_key ON tasks (submitter, key) WHERE key IS NOT NULL;
+    -- Among live tasks only: an issue reopened in its tracker runs again as a new task.
+    CREATE UNIQUE INDEX tasks_source ON tasks (source, source_id)
+        WHERE source IS NOT NULL AND status <> 'closed';
+    CREATE TABLE journal (
+        position INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
+        task TEXT NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL,
+        owner TEXT, attempt INTEGER, seen INTEGER NOT NULL, reason TEXT NOT NULL,
+        waiting TEXT, held TEXT, detail TEXT
+    );
+    CREATE INDEX journal_task ON journal (task, position) WHERE task <> '';
+    CREATE INDEX journal_kind ON journal (kind, host, model, position) WHERE task = '';
+    CREATE TABLE hosts (
+        name TEXT PRIMARY KEY, slots INTEGER, start INTEGER, pin INTEGER, paused TEXT
+    );
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    """,
+)
+
+
+def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """A connection that writes, with the settings that durability rests on, each asked back.
+
+    Raises StoreUnusable, sqlite3.Error.
+    """
+    # Without `create`: should the file be gone, an empty one must not take its place.
+    mode = "rwc" if create else "rw"
+    connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None)
+    with ExitStack() as undo:
+        undo.callback(connection.close)
+        _make_durable(connection, path)
+        undo.pop_all()
+    return connection
+
+
+def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
+    (journal_mode,) = connection.execute("PRAGMA journal_mode = wal").fetchone()
+    connection.execute("PRAGMA synchronous = full")
+    (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    if journal_mode != "wal" or synchronous < 2:
+        raise StoreUnusable(
+            f"{path}: its file system refuses what durability needs (journal_mode is "
+            f"{journal_mode}, not wal; synchronous is {synchronous}, not 2): "
+            "put the store on a local disk"
+        )
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can't write; it may be handed from thread to thread."""
+    return sqlite3.connect(
+        _uri(path, "ro"), uri=True, isolation_level=None, check_same_thread=False
+    )
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date. Raises StoreUnusable for a file that is not for this ygg."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (things,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if things and application != APPLICATION:
+        raise StoreUnusable(
+            f"{path}: is the database of another program: "
+            "give ygg a file of its own, with --state DIR or --store sqlite:PATH"
+        )
+    if version > len(MIGRATIONS):
+        raise StoreUnusable(
+            f"{path}: was written by a newer ygg (schema {version}, this one knows "
+            f"{len(MIGRATIONS)}): install that version again, or move the file away"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION}; "
+            f"PRAGMA user_version = {number}; COMMIT"
+        )

@@ -1,0 +1,1 @@
+"""What the dispatcher shows and takes over HTTP."""

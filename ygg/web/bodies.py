@@ -1,0 +1,215 @@
+"""From a request's body to a typed value, or to all that is wrong with it, field by field.
+
+The good way is one strict pass of msgspec, and a cheap second one that looks for names given
+twice, of which msgspec would silently take the last. Only a body that fails is looked at slowly.
+What the values mean is left to the routes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar, get_args, get_type_hints
+
+import msgspec
+
+from ygg.tasks import Json
+from ygg.web.problems import FieldError, Kind, Problem, bad_fields, shown
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+#: Where msgspec says in its messages that it was: `$[3].labels[0]`; `[...]` is within an object.
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+_HALF: Final = (
+    "a text has half of a surrogate pair (\\ud800 to \\udfff alone): such a text can't be kept"
+)
+_STEP: Final = re.compile(r"\[(\d+)\]|\.(\w+)")
+
+
+class BodyReader(Generic[S]):
+    """Reads bodies that are one object of a kind or, where `most` is given, an array of them."""
+
+    def __init__(self, kind: type[S], *, most: int = 0) -> None:
+        self._kind = kind
+        self._most = most
+        self._fields = get_type_hints(kind, include_extras=True)
+        several = Annotated[list[kind], msgspec.Meta(min_length=1, max_length=most)]  # type: ignore[valid-type]  # made at run time
+        self._one = msgspec.json.Decoder(kind)
+        self._either = msgspec.json.Decoder(kind | several) if most else None
+
+    def one(self, body: bytes) -> S:
+        """Raises Problem."""
+        value: S = self._decode(self._one, body)
+        return value
+
+    def one_or_several(self, body: bytes) -> S | list[S]:
+        """Raises Problem."""
+        assert self._either is not None, f"{self._kind.__name__} never comes in arrays"
+        value: S | list[S] = self._decode(self._either, body)
+        return value
+
+    def _decode(self, decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+        try:
+            value = decoder.decode(body)
+            _strict(body)
+        except msgspec.ValidationError as error:
+            self._explain(body, error)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _strict(body)  # says it better, if it sees it
+            detail = _HALF if "surrogate" in str(error) else f"the body is not JSON: {error}"
+            raise Problem(Kind.BAD_JSON, detail) from error
+        except RecursionError as error:
+            raise _too_deep() from error
+        return value
+
+    # -- the slow way --------------------------------------------------------------------------
+
+    def _explain(self, body: bytes, error: msgspec.ValidationError) -> NoReturn:
+        """Say everything that is wrong; `error` has only the first."""
+        try:
+            value = _strict(body)
+            json.dumps(value, ensure_ascii=False).encode()
+        except RecursionError as deep:
+            raise _too_deep() from deep
+        except UnicodeEncodeError as half:
+            raise Problem(Kind.BAD_JSON, _HALF) from half
+        errors = list(self._errors(value))
+        if not errors:  # such as a number that only msgspec finds too large
+            message = str(error)
+            place = _PLACE.search(message)
+            pointer = "" if place is None else _pointer(place[1])
+            errors = [FieldError(pointer, _PLACE.sub("", message))]
+        raise bad_fields(errors) from error
+
+    def _errors(self, value: Json) -> Iterator[FieldError]:
+        if not isinstance(value, list) or not self._most:
+            yield from self._errors_of_one(value, "")
+        elif not 1 <= len(value) <= self._most:
+            detail = f"expected 1 to {self._most} objects, got {len(value)}: send several arrays"
+            yield FieldError("", detail)
+        else:
+            for index, item in enumerate(value):
+                yield from self._errors_of_one(item, f"/{index}")
+
+    def _errors_of_one(self, value: Json, place: str) -> Iterator[FieldError]:
+        if not isinstance(value, dict):
+            array = f", or an array of 1 to {self._most}" if self._most and not place else ""
+            yield FieldError(place, f"expected an object{array}, got {_told(value)}")
+            return
+        for name, given in value.items():
+            pointer = f"{place}/{escaped(name)}"
+            if name not in self._fields:
+                yield FieldError(pointer, _unknown(name, list(self._fields)))
+                continue
+            try:
+                msgspec.convert(given, self._fields[name])
+            except msgspec.ValidationError as error:
+                at = _PLACE.search(str(error))
+                inner, part = ("", given) if at is None else (_pointer(at[1]), _part(given, at[1]))
+                expected = _description(self._fields[name])
+                yield FieldError(pointer + inner, f"expected {expected}, got {_told(part)}")
+
+
+def escaped(name: str) -> str:
+    """A name as a step of an RFC 6901 pointer, cut if it is absurd."""
+    name = name if len(name) <= 60 else name[:60] + "..."
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name[:60], known, n=1)
+    if near:
+        return f"unknown field {shown(name)}; did you mean {near[0]!r}?"
+    takes = f"known are {', '.join(known)}" if known else "none are known here"
+    return f"unknown field {shown(name)}; {takes}"
+
+
+def _strict(body: bytes) -> Any:
+    """The body by Python's own parser, which knows lines and columns. Raises Problem.
+
+    Refuses what it would take by itself: names given twice, NaN and Infinity, absurd numbers.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        detail = f"the body is not UTF-8 (byte {error.start}): send JSON in UTF-8"
+        raise Problem(Kind.BAD_JSON, detail) from error
+    if not text.strip():
+        raise Problem(Kind.BAD_JSON, "the body is empty: send a JSON object")
+    try:
+        return _PARSER.decode(text)
+    except json.JSONDecodeError as error:
+        detail = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        raise Problem(Kind.BAD_JSON, detail) from error
+
+
+def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                break
+            seen.add(name)
+        detail = f"{shown(name)} is given twice in one object: keep one of the two"
+        raise Problem(Kind.BAD_JSON, detail)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise Problem(Kind.BAD_JSON, f"{name} is not JSON: send a number, or null")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > 4000:  # Python refuses a little more than that; nobody means it
+        detail = f"a number has {len(digits)} digits: send it as a string"
+        raise Problem(Kind.BAD_JSON, detail)
+    return int(digits)
+
+
+_PARSER: Final = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_constant=_no_constant, parse_int=_whole_number
+)
+
+
+def _too_deep() -> Problem:
+    return Problem(Kind.BAD_JSON, "the body is nested too deeply: flatten it")
+
+
+def _pointer(place: str) -> str:
+    return "".join(f"/{index or name}" for index, name in _STEP.findall(place))
+
+
+def _part(value: Json, place: str) -> Json:
+    """What stands at a place within a field; only arrays have such places."""
+    for index, _ in _STEP.findall(place):
+        if isinstance(value, list) and index:
+            value = value[int(index)]
+    return value
+
+
+def _told(value: Json) -> str:
+    """A value in a few words."""
+    match value:
+        case None | bool():
+            return json.dumps(value)
+        case str():
+            return shown(value) if len(value) <= 60 else f"a text of {len(value)} characters"
+        case int() | float():
+            text = str(value)
+            return text if len(text) <= 40 else f"a number of {len(text)} digits"
+        case dict():
+            return "an object"
+        case _:
+            return f"an array of {len(value)}"
+
+
+def _description(hint: Any) -> str:
+    """The words that a field's type has for people (msgspec.Meta)."""
+    for part in (hint, *get_args(hint)):
+        for mark in getattr(part, "__metadata__", ()):
+            if isinstance(mark, msgspec.Meta) and mark.description:
+                return mark.description
+    raise AssertionError(f"{hint} has no description")

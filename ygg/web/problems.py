@@ -1,0 +1,230 @@
+"""Errors as RFC 9457 problem documents: what was wrong, where, and the way out.
+
+One table says which exception of the parts within becomes which answer, so that no route has to
+catch them. Their words are theirs; only a bug's are kept from the client and go to the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ygg.artifacts import ArtifactError, NoArtifact
+from ygg.dispatcher import Draining, NotAccepting, UnknownHost, Unroutable
+from ygg.lifecycle import Refused
+from ygg.stores.base import KeyClash, StoreError, UnknownTask
+
+log = logging.getLogger("ygg.web")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: Of so many wrong fields the answer tells; a body may have a million.
+_ERRORS_MAX: Final = 20
+
+
+class Kind(Enum):
+    """The closed list of our problems: the end of the type's URN, the status, the title.
+
+    Clients may rely on the first two; no line ever changes its meaning.
+    """
+
+    BAD_JSON = "bad-json", 400, "The body is not JSON"
+    BAD_FIELDS = "bad-fields", 400, "The body's fields are not right"
+    BAD_PARAMETERS = "bad-parameters", 400, "The parameters are not right"
+    FOREIGN_ORIGIN = "foreign-origin", 403, "Another site's page may not write here"
+    UNKNOWN_TASK = "unknown-task", 404, "There is no such task"
+    UNKNOWN_HOST = "unknown-host", 404, "There is no such host"
+    NO_ARTIFACT = "no-artifact", 404, "There is no answer"
+    TOO_SLOW = "too-slow", 408, "The body came too slowly"
+    KEY_CLASH = "key-clash", 409, "The key was used for another task"
+    REFUSED = "refused", 409, "The task as it is does not allow that"
+    TOO_LARGE = "too-large", 413, "The body is too large"
+    NOT_JSON = "not-json", 415, "Only application/json is taken"
+    ENCODED = "encoded", 415, "Encoded bodies are not taken"
+    WRONG_HOST = "wrong-host", 421, "This server does not go by that name"
+    UNROUTABLE = "unroutable", 422, "No host would ever run it"
+    INTERNAL = "internal", 500, "A bug of ygg"
+    DRAINING = "draining", 503, "The dispatcher is ending"
+    STORE = "store-trouble", 503, "The store takes no writes now"
+    NOT_YET = "not-yet", 503, "It is not done yet"
+    FULL = "disk-full", 507, "The disk is full"
+
+    def __init__(self, slug: str, status: int, title: str) -> None:
+        self.urn = f"urn:ygg:problem:{slug}"
+        self.status = status
+        self.title = title
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing that was wrong in a body, or in a query."""
+
+    #: RFC 6901, into the body; of a parameter its name.
+    pointer: str
+    detail: str
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What goes over the wire."""
+
+    type: str = "about:blank"
+    title: str = ""
+    status: int = 0
+    detail: str = ""
+    errors: tuple[FieldError, ...] = ()
+
+
+class Problem(Exception):
+    """Raised anywhere below a route: becomes the answer.
+
+    Args:
+        kind: the line of the list.
+        detail: what was wrong and the way out.
+        errors: the same by field, where there are fields.
+        retry_after: seconds after which it may work.
+        close: the connection is of no further use (a body was left unread).
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after: int | None = None,
+        close: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.retry_after = retry_after
+        self.close = close
+
+    def response(self) -> web.Response:
+        kind, errors = self.kind, self.errors
+        detail = self.detail
+        if len(errors) > _ERRORS_MAX:
+            detail = f"{detail} ({len(errors)} errors, the first {_ERRORS_MAX} are told)"
+            errors = errors[:_ERRORS_MAX]
+        document = Document(
+            type=kind.urn,
+            title=kind.title,
+            status=kind.status,
+            detail=detail,
+            errors=tuple(errors),
+        )
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return _response(document, headers, close=self.close)
+
+
+def bad_fields(errors: Sequence[FieldError]) -> Problem:
+    """The body is JSON, but not what this route takes."""
+    return Problem(Kind.BAD_FIELDS, _summary(errors), errors=errors)
+
+
+def bad_parameters(errors: Sequence[FieldError]) -> Problem:
+    """The query is not what this route takes."""
+    return Problem(Kind.BAD_PARAMETERS, _summary(errors), errors=errors)
+
+
+def _summary(errors: Sequence[FieldError]) -> str:
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{first.pointer}: {first.detail}{more}" if first.pointer else f"{first.detail}{more}"
+
+
+def shown(text: str, most: int = 60) -> str:
+    """Text from outside in quotes, short and with nothing in it that can't be encoded."""
+    return repr(text if len(text) <= most else text[:most] + "...")
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """What the parts within raise, as a problem; None: it is a bug."""
+    match error:
+        case Problem():
+            return error
+        case UnknownTask():
+            return Problem(Kind.UNKNOWN_TASK, str(error))
+        case UnknownHost():
+            return Problem(Kind.UNKNOWN_HOST, str(error))
+        case NoArtifact():
+            return Problem(Kind.NO_ARTIFACT, str(error))
+        case KeyClash():
+            return Problem(Kind.KEY_CLASH, str(error))
+        case Refused():
+            return Problem(Kind.REFUSED, str(error))
+        case Unroutable():
+            return Problem(Kind.UNROUTABLE, str(error))
+        case Draining():
+            return Problem(Kind.DRAINING, str(error), retry_after=5)
+        case StoreError() | NotAccepting() | ArtifactError():
+            return store_problem(str(error))
+        case _:
+            return None
+
+
+def store_problem(trouble: str) -> Problem:
+    """The store, or the answers' disk, in trouble.
+
+    Whether it is full can only be read from its words: by the time a submit is refused, the error
+    itself is gone. A test holds the words of both.
+    """
+    full = "disk is full" in trouble or "quota is used up" in trouble
+    return Problem(Kind.FULL if full else Kind.STORE, trouble, retry_after=5)
+
+
+@web.middleware
+async def tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The outermost layer: every error leaves as a problem document."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = _of_aiohttp(request, error)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            log.exception("event=request_broke method=%s path=%r", request.method, request.path)
+            detail = "ygg has a bug here; its log has the whole story. Please report it"
+            problem = Problem(Kind.INTERNAL, detail)
+        response = problem.response()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
+    """What the router and the reader of bodies say, in our form."""
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return Problem(Kind.TOO_LARGE, error.text or "", close=True).response()
+    headers = {}
+    if isinstance(error, web.HTTPNotFound):
+        detail = f"nothing is at {shown(request.path)}; GET /v1/status is a good start"
+    elif isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        headers["Allow"] = allowed
+        detail = f"{shown(request.path)} takes {allowed}, not {shown(request.method, 20)}"
+    else:
+        detail = error.text or ""
+    status = HTTPStatus(error.status)
+    document = Document(title=status.phrase, status=error.status, detail=detail)
+    return _response(document, headers)
+
+
+def _response(
+    document: Document, headers: Mapping[str, str], *, close: bool = False
+) -> web.Response:
+    response = web.Response(
+        body=msgspec.json.encode(document),
+        status=document.status,
+        headers=headers,
+        content_type="application/problem+json",
+    )
+    if close:
+        response.force_close()
+    return response

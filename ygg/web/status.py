@@ -1,0 +1,277 @@
+"""The dispatcher's state as plain values: what GET /v1/status and GET /v1/hosts say.
+
+Pure functions of what the parts hold. `ygg status` prints from these very values, and the live
+page draws them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ygg import __version__
+from ygg.board import Board, HostState, Reason
+from ygg.dispatcher import Attempt
+from ygg.fleet import Fleet, HostSettings
+from ygg.health import Mode
+from ygg.journal import Event, Kind
+from ygg.stores.base import HostRow, Overview
+from ygg.tasks import PRIORITIES, Held, Lane, Status
+from ygg.wire import rfc3339
+
+#: Of so many different errors of blocked tasks the sentences tell.
+_ERRORS_TOLD = 5
+
+
+class RunningTask(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    title: str
+    type: str
+    priority: int
+    #: Since the host was asked; null while the task is being claimed.
+    running_seconds: float | None
+    #: That the model has said so far.
+    tokens: int
+
+
+class OptionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on a host that takes no starts, or is on trial."""
+
+    model: str
+    up: Mode
+    reason: str
+
+
+class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    #: Empty once it is no longer in hosts.yaml and only ends what it runs.
+    url: str
+    api: str | None
+    model: str | None
+    up: Mode
+    reason: str
+    #: RFC 3339; null unless it is down.
+    down_since: str | None
+    #: Why a person paused it; null: nobody did.
+    paused: str | None
+    limit: int
+    min: int
+    max: int
+    pinned: bool
+    active: int
+    #: Of its semaphore, which other hosts may share.
+    available_slots: int
+    #: The host whose slots it uses.
+    shares: str | None
+    options: Sequence[OptionStatus]
+    tasks: Sequence[RunningTask]
+
+
+class WaitingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that wait for nothing but a slot."""
+
+    total: int
+    by_priority: Mapping[str, int]
+    by_type: Mapping[str, int]
+    #: Null when nothing waits, or the store can't say.
+    oldest_wait_seconds: float | None
+
+
+class BlockedError(msgspec.Struct, frozen=True, kw_only=True):
+    error: str
+    count: int
+
+
+class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    pid: int
+    started_at: str
+    draining: bool
+    #: Why the store takes no writes, or can't be read; null: it is well.
+    store_trouble: str | None
+    hosts: Sequence[HostStatus]
+    waiting: WaitingStatus
+    #: Tasks by status; empty when the store can't be read, as are the next two.
+    counts: Mapping[str, int]
+    held: Mapping[str, int]
+    blocked: Sequence[BlockedError]
+    #: What nobody but a person can mend, in sentences.
+    needs_person: Sequence[str]
+
+
+class DownSince:
+    """Follows a store, to know since when a host is down."""
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
+        self._since: dict[str, float] = {}
+
+    def absorb(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.kind is Kind.OPENED:
+                # Health is not kept: every host is down until its first answer.
+                self._since.clear()
+                self._started_at = event.at
+            elif event.kind is Kind.HOST:
+                if event.detail.get("mode") == Mode.DOWN:
+                    self._since.setdefault(event.host, event.at)
+                else:
+                    self._since.pop(event.host, None)
+
+    def of(self, host: str) -> float:
+        return self._since.get(host, self._started_at)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sight:
+    """All that status looks at, as of one moment."""
+
+    board: Board
+    fleet: Fleet
+    host_rows: Mapping[str, HostRow]
+    attempts: Mapping[str, Attempt]
+    down_since: DownSince
+    monotonic: float
+
+
+def host_statuses(sight: Sight) -> list[HostStatus]:
+    """Hosts as hosts.yaml has them, then those that only end what they run."""
+    running: dict[str, list[str]] = {}
+    for task_id, (option, _) in sight.board.taken.items():
+        running.setdefault(option.host.name, []).append(task_id)
+    names = [name for name in sight.fleet.hosts if name in sight.board.hosts]
+    names += [name for name in sight.board.hosts if name not in sight.fleet.hosts]
+    return [_host_status(sight, sight.board.hosts[name], running.get(name, ())) for name in names]
+
+
+def _host_status(sight: Sight, host: HostState, running: Iterable[str]) -> HostStatus:
+    fleet = sight.fleet
+    settings = fleet.hosts.get(host.name) or HostSettings(name=host.name, url="")
+    semaphore = fleet.hosts.get(settings.semaphore, settings)
+    slots, row = semaphore.slots, sight.host_rows.get(settings.semaphore, HostRow())
+    down = host.mode is Mode.DOWN
+    return HostStatus(
+        name=host.name,
+        url=settings.url,
+        api=settings.api,
+        model=settings.model,
+        up=host.mode,
+        reason=host.reason,
+        down_since=rfc3339(sight.down_since.of(host.name)) if down else None,
+        paused=host.paused,
+        limit=host.semaphore.slots.limit,
+        min=slots.min,
+        max=slots.start if slots.max is None else slots.max,
+        pinned=slots.pin is not None or row.pin is not None,
+        active=host.active,
+        available_slots=host.semaphore.slots.available,
+        shares=settings.shares,
+        options=[
+            OptionStatus(model=model, up=option.mode, reason=option.reason)
+            for model, option in host.options.items()
+            if option.mode is not Mode.UP
+        ],
+        tasks=[_running_task(sight, task_id) for task_id in running],
+    )
+
+
+def _running_task(sight: Sight, task_id: str) -> RunningTask:
+    waiting = sight.board.taken[task_id][1]
+    attempt = sight.attempts.get(task_id)
+    task = None if attempt is None else attempt.task
+    began = None if attempt is None else attempt.began
+    return RunningTask(
+        id=task_id,
+        title="" if task is None else task.title,
+        type=waiting.lane.type,
+        priority=waiting.rank.priority,
+        running_seconds=None if began is None else round(sight.monotonic - began, 3),
+        tokens=0 if attempt is None else attempt.completion_tokens,
+    )
+
+
+def waiting_status(
+    board: Board, oldest: Mapping[tuple[Lane, int], float] | None, wall: float
+) -> WaitingStatus:
+    """`oldest` is the store's; None when it can't say."""
+    by_priority = dict.fromkeys(map(str, PRIORITIES), 0)
+    by_type: Counter[str] = Counter()
+    for (lane, priority), count in board.backlog.waiting.items():
+        by_priority[str(priority)] += count
+        by_type[lane.type] += count
+    return WaitingStatus(
+        total=by_type.total(),
+        by_priority=by_priority,
+        by_type=dict(sorted(by_type.items())),
+        oldest_wait_seconds=round(max(0.0, wall - min(oldest.values())), 3) if oldest else None,
+    )
+
+
+def dispatcher_status(
+    sight: Sight,
+    *,
+    pid: int,
+    started_at: float,
+    store_trouble: str | None,
+    overview: Overview | None,
+    oldest: Mapping[tuple[Lane, int], float] | None,
+    wall: float,
+) -> DispatcherStatus:
+    """`overview` and `oldest` None: the store could not say."""
+    hosts = host_statuses(sight)
+    blocked: Sequence[BlockedError] = ()
+    counts: dict[str, int] = {}
+    held: dict[str, int] = {}
+    if overview is not None:
+        blocked = [BlockedError(error=e, count=n) for e, n in overview.blocked.items()]
+        counts = {status.value: overview.by_status.get(status, 0) for status in Status}
+        held = {why.value: overview.held[why] for why in Held if overview.held.get(why)}
+    return DispatcherStatus(
+        version=__version__,
+        pid=pid,
+        started_at=rfc3339(started_at),
+        draining=sight.board.stopped is Reason.DRAINING,
+        store_trouble=store_trouble,
+        hosts=hosts,
+        waiting=waiting_status(sight.board, oldest, wall),
+        counts=counts,
+        held=held,
+        blocked=blocked,
+        needs_person=list(_sentences(sight.board, hosts, blocked, store_trouble)),
+    )
+
+
+def _sentences(
+    board: Board,
+    hosts: Sequence[HostStatus],
+    blocked: Sequence[BlockedError],
+    store_trouble: str | None,
+) -> Iterator[str]:
+    if store_trouble is not None:
+        yield f"nothing can be accepted or started: {store_trouble}"
+    for host in hosts:
+        if host.up is Mode.DOWN:
+            yield f"{host.name} is down since {host.down_since}: {host.reason}"
+        for option in host.options:
+            if option.up is Mode.DOWN:
+                model = option.model or "the default model"
+                yield f"{host.name} gets no tasks for {model}: {option.reason}"
+    stranded: Counter[Lane] = Counter()
+    for (lane, _), count in board.backlog.waiting.items():
+        if not board.options_of(lane):
+            stranded[lane] += count
+    for lane, count in stranded.items():
+        model = f" with the model {lane.model}" if lane.model else ""
+        yield f"{_tasks(count)} of type {lane.type}{model} wait: no host serves them (no_host)"
+    for row in blocked[:_ERRORS_TOLD]:
+        yield f"{_tasks(row.count)} blocked: {row.error or 'no error is known'}"
+    if len(blocked) > _ERRORS_TOLD:
+        more = sum(row.count for row in blocked[_ERRORS_TOLD:])
+        yield f"{_tasks(more)} blocked with other errors: `ygg list --status blocked`"
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"

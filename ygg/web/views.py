@@ -1,0 +1,127 @@
+"""A task's story, why it waits, and where its answer is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ygg.artifacts import NoArtifact
+from ygg.board import Board, Reason
+from ygg.fleet import Option
+from ygg.journal import Event
+from ygg.tasks import Json, Outcome, Status, Task
+from ygg.wire import rfc3339
+
+#: Each reason in words. A test holds the list against the enumeration.
+IN_WORDS: Final[Mapping[Reason, str]] = {
+    Reason.HELD: "a person holds it back",
+    Reason.NOT_BEFORE: "its time has not come",
+    Reason.WAITING_FOR_SOURCE: "its tracker has not confirmed that it is ours",
+    Reason.NO_HOST: "the host is no longer in hosts.yaml",
+    Reason.DRAINING: "the dispatcher is ending",
+    Reason.STORE: "the store takes no writes",
+    Reason.HOST_DOWN: "the host does not answer",
+    Reason.HOST_RESTING: "the host asked to be left alone for a while",
+    Reason.HOST_TRIAL: "the host is back, and takes one task at a time until one ended well",
+    Reason.PAUSED: "a person paused the host",
+    Reason.OPTION_DOWN: "this model on this host is misconfigured",
+    Reason.OPTION_TRIAL: "this model is back, and takes one task at a time until one ended well",
+    Reason.NO_SLOT: "all slots of the host are taken",
+}
+
+
+def row_json(event: Event) -> dict[str, Json]:
+    """A row of the journal, as far as it is of interest outside."""
+    return {
+        "position": event.position,
+        "at": rfc3339(event.at),
+        "kind": event.kind.value,
+        "host": event.host or None,
+        "model": event.model or None,
+        "attempt": None if event.fence is None else event.fence.attempt,
+        "seen": event.seen or None,
+        "reason": event.reason or None,
+        "detail": dict(event.detail),
+    }
+
+
+def why_json(task: Task, board: Board, store_trouble: str | None) -> dict[str, Json]:
+    """Of each option of the task's route, why it can't start there now (null: it can)."""
+    options: list[Json] = []
+    if task.status is Status.OPEN:
+        options = [
+            _option(board, option, reason, store_trouble)
+            for option, reason in board.why(task.lane, task.held).items()
+        ]
+    return {
+        "id": task.id,
+        "status": task.status.value,
+        "held": task.held and task.held.value,
+        "summary": _summary(task, options),
+        "options": options,
+    }
+
+
+def _option(
+    board: Board, option: Option, reason: Reason | None, store_trouble: str | None
+) -> dict[str, Json]:
+    host = board.hosts.get(option.host)
+    detail = ""
+    if reason is not None:
+        detail = IN_WORDS[reason]
+        told: str | None = None
+        if reason is Reason.STORE:
+            told = store_trouble
+        elif host is not None and reason is Reason.PAUSED:
+            told = host.paused
+        elif host is not None and reason is Reason.OPTION_DOWN:
+            told = host.options[option.model].reason
+        elif host is not None and reason in (Reason.HOST_DOWN, Reason.HOST_RESTING):
+            told = host.reason
+        elif host is not None and reason is Reason.NO_SLOT:
+            slots = host.semaphore.slots
+            told = f"{slots.active} of {slots.limit}"
+        if told:
+            detail += f": {told}"
+    return {
+        "host": option.host,
+        "model": option.model or None,
+        "reason": reason and reason.value,
+        "detail": detail,
+    }
+
+
+def _summary(task: Task, options: list[Json]) -> str:
+    match task.status:
+        case Status.IN_PROGRESS:
+            return f"it runs on {task.host}"
+        case Status.CLOSED:
+            return f"it is closed ({task.outcome}): it does not wait"
+        case Status.BLOCKED:
+            return f"it is blocked and needs a person: {task.error}"
+    if task.held is not None:
+        until = "" if task.not_before is None else f" (not before {rfc3339(task.not_before)})"
+        return f"{IN_WORDS[Reason(task.held.value)]}{until}"
+    if not options:
+        model = f" with the model {task.model}" if task.model else ""
+        return f"no host of hosts.yaml serves type {task.type}{model} (no_host)"
+    return "it starts when one of its options is free and it is the most urgent that may run there"
+
+
+def artifact_path(task: Task, *, thinking: bool) -> str:
+    """Of its answer, or of the model's thinking. Raises NoArtifact, which says why there is none."""
+    if task.artifact is not None:
+        if not thinking:
+            return task.artifact
+        if (task.answer or {}).get("thinking"):
+            return task.artifact.removesuffix(".md") + ".thinking.md"
+        why = f"the model showed no thinking for task {task.id}: read its answer"
+    elif task.outcome is Outcome.CANCELLED:
+        why = f"task {task.id} was cancelled: it has no answer"
+    elif task.status is Status.BLOCKED:
+        why = f"task {task.id} is blocked and has no answer: {task.error}"
+    elif task.status is Status.IN_PROGRESS:
+        why = f"task {task.id} is running on {task.host}: ask again when it is closed"
+    else:
+        why = f"task {task.id} still waits: GET /v1/tasks/{task.id}/why says for what"
+    raise NoArtifact(why)
