@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,10 @@ def daemon(ports: list[int], slots: int, *, extra: str = "") -> Iterator[Daemon]
         )  # fmt: skip
         running = Daemon(process, port, state)
         try:
-            _until(lambda: _is_ready(running), 20)
+            try:
+                _until(lambda: _is_ready(running), 20)
+            except TimeoutError:
+                raise RuntimeError((state / "out").read_text()[-2000:]) from None
             yield running
         finally:
             process.terminate()
@@ -161,8 +165,8 @@ def idle_wait(tasks: int) -> dict[str, float]:
                 0.005,
             )  # fmt: skip
             rows = running.call("GET", f"/v1/tasks/{task_id}/history")["history"]
-            at = {row["kind"]: row["at_seconds"] for row in rows}
-            waits.append(1000 * (at["started"] - at["accepted"]))
+            at = {row["kind"]: datetime.fromisoformat(row["at"]) for row in rows}
+            waits.append(1000 * (at["started"] - at["accepted"]).total_seconds())
     waits.sort()
     return {
         "median_ms": statistics.median(waits),

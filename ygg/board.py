@@ -110,6 +110,8 @@ class Board:
         self.lanes: dict[Lane, LaneState] = {}
         #: Where each claimed or being-claimed task runs, and its place when it left the backlog.
         self.taken: dict[str, tuple[OptionState, Waiting]] = {}
+        #: Of them those that were held or cancelled while being claimed: that claim will miss.
+        self._unready: set[str] = set()
         #: Lanes in which a start may have become possible since the last `assign`.
         self.dirty: set[LaneState] = set()
         #: Lanes that lost tasks from memory since `short_lanes` was asked, with more in the store.
@@ -155,8 +157,10 @@ class Board:
         for host in [h for h in self.hosts.values() if h.removed and not h.active]:
             del self.hosts[host.name]
         named = set(limits) | set(semaphores.values())
+        # One with tasks stays, for the case that its host returns before they end.
         for name in [n for n in self.semaphores if n not in named]:
-            del self.semaphores[name]
+            if not self.semaphores[name].slots.active:
+                del self.semaphores[name]
         self.routes = {name: tuple(options) for name, options in routes.items()}
         self._route_all()
 
@@ -274,6 +278,7 @@ class Board:
         taken = self.taken.pop(task_id, None)
         if taken is None:
             return
+        self._unready.discard(task_id)
         option = taken[0]
         host = option.host
         host.semaphore.slots.give()
@@ -286,9 +291,10 @@ class Board:
 
     def untake(self, task_id: str) -> None:
         """A decided start could not be claimed: the task is back where it was."""
-        waiting = self.taken[task_id][1]
+        waiting, ready = self.taken[task_id][1], task_id not in self._unready
         self.give_back(task_id)
-        self._ready(waiting)
+        if ready:
+            self._ready(waiting)
 
     # -- the fold --------------------------------------------------------------------------
 
@@ -312,12 +318,12 @@ class Board:
                 if waiting is not None and event.held is None:
                     self._ready(waiting)
             case Kind.CANCELLED:
-                if waiting is not None and event.held is None and event.task not in self.taken:
+                if waiting is not None and event.held is None:
                     self._gone(waiting)  # it waited
                 elif event.fence is not None:
                     self.give_back(event.task)  # it ran
             case Kind.HELD:
-                if waiting is not None and event.task not in self.taken:
+                if waiting is not None:
                     self._gone(waiting)
             case Kind.PRIORITISED:
                 self._move_task(event)
@@ -344,6 +350,9 @@ class Board:
         self.dirty.add(self.lane_state(waiting.lane))
 
     def _gone(self, waiting: Waiting) -> None:
+        if waiting.id in self.taken:
+            self._unready.add(waiting.id)  # it left the backlog when it was taken
+            return
         self.backlog.remove(waiting)
         # Nothing new became possible: what is now the lane's head could have run as well.
         self._drawn.add(self.lane_state(waiting.lane))

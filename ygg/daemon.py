@@ -44,6 +44,7 @@ log = logging.getLogger("ygg.daemon")
 _LOG_BYTES: Final = 20_000_000
 _LOG_FILES: Final = 5
 _LAG_EVERY_SECONDS: Final = 5.0
+_MEMORY_EVERY_SECONDS: Final = 15.0
 _PRUNE_EVERY_SECONDS: Final = 3600.0
 
 
@@ -142,7 +143,7 @@ async def _run(fleet: Fleet, places: Places) -> int:
         stack.callback(logbook.close)
         collector = BoardCollector(
             board=dispatcher.board, fleet=lambda: dispatcher.fleet,
-            host_rows=lambda: dispatcher.host_rows, wall=clock.wall,
+            host_rows=lambda: dispatcher.host_rows, memory=pool.memory, wall=clock.wall,
         )  # fmt: skip
         metrics.registry.register(collector)
         store.observe(lambda operation, seconds: metrics.store_call("sqlite", operation, seconds))
@@ -153,7 +154,7 @@ async def _run(fleet: Fleet, places: Places) -> int:
             monotonic=clock.monotonic, random_bits=secrets.randbits,
         )  # fmt: skip
         try:
-            await _work(dispatcher, artifacts, metrics, app, places, stop=stop, hurry=hurry)
+            await _work(dispatcher, pool, artifacts, metrics, app, places, stop=stop, hurry=hurry)
         except BaseExceptionGroup as group:
             # What a person can mend is told in one line; all else whole, as a bug of ours.
             for kind in (StoreUnusable, CantStart):
@@ -171,6 +172,7 @@ def _first(error: BaseException) -> BaseException:
 
 async def _work(
     dispatcher: Dispatcher,
+    pool: Pool,
     artifacts: Artifacts,
     metrics: Metrics,
     app: web.Application,
@@ -183,6 +185,7 @@ async def _work(
     fleet = dispatcher.fleet
     async with asyncio.TaskGroup() as group:
         rescued = await dispatcher.start(group)
+        await artifacts.sweep()
         async with _listening(app, fleet.dispatcher.listen) as address:
             log.info(
                 "event=serving version=%s pid=%d url=http://%s hosts=%d store=%s artifacts=%s "
@@ -193,6 +196,7 @@ async def _work(
             services = [
                 group.create_task(_measure_lag(metrics), name="loop lag"),
                 group.create_task(_prune(dispatcher, artifacts), name="retention"),
+                group.create_task(_measure_memory(pool), name="model memory"),
             ]
             await stop.wait()
             await dispatcher.drain(hurry)
@@ -222,6 +226,12 @@ async def _measure_lag(metrics: Metrics) -> None:
         due = loop.time() + _LAG_EVERY_SECONDS
         await asyncio.sleep(_LAG_EVERY_SECONDS)
         metrics.loop_lag.observe(max(0.0, loop.time() - due))
+
+
+async def _measure_memory(pool: Pool) -> None:
+    while True:
+        await pool.measure()
+        await asyncio.sleep(_MEMORY_EVERY_SECONDS)
 
 
 async def _prune(dispatcher: Dispatcher, artifacts: Artifacts) -> None:

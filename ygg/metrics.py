@@ -229,9 +229,11 @@ class BoardCollector(Collector):
         board: Board,
         fleet: Callable[[], Fleet],
         host_rows: Callable[[], Mapping[str, HostRow]],
+        memory: Callable[[], Mapping[str, int]],
         wall: Callable[[], float],
     ) -> None:
         self._board = board
+        self._memory = memory
         self._fleet = fleet
         self._host_rows = host_rows
         self._wall = wall
@@ -340,4 +342,9 @@ class BoardCollector(Collector):
             most.add_metric([name], slots.max if slots.max is not None else slots.start)
             row = rows.get(settings.semaphore, HostRow())
             pinned.add_metric([name], slots.pin is not None or row.pin is not None)
-        yield from (up, paused, limit, active, least, most, pinned)
+        memory = gauge(
+            "ygg_host_model_memory_bytes", "GPU memory of the loaded models, as the server says."
+        )
+        for name, size in self._memory().items():
+            memory.add_metric([name], size)
+        yield from (up, paused, limit, active, least, most, pinned, memory)

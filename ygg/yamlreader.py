@@ -63,7 +63,7 @@ _SLIPS: Final = (
 def short(text: str) -> str:
     """A text of the file as it may stand in a message: short, all of it printable."""
     cut = _cut(text)
-    return cut
+    return cut if cut.isprintable() else repr(cut)
 
 
 def shown(text: str) -> str:

@@ -1007,7 +1007,7 @@ def test_find_filters_and_pages_the_latest_first(place: Place) -> None:
                 if page.next is None:
                     break
                 before = page.next
-                assert len(page.tasks) == limit
+                assert len(found) < 4, "a next page was promised and nothing is left"
             assert found == await ids()
         assert len((await store.find(Query(), before=10**30)).tasks) == 4
 

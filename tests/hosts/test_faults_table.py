@@ -576,8 +576,9 @@ def test_credentials_in_the_url_go_into_the_header_and_nowhere_else() -> None:
 
 def test_a_key_that_no_header_can_hold_is_refused_without_showing_it() -> None:
     async def story(session: aiohttp.ClientSession) -> None:
-        with pytest.raises(ValueError, match="characters that no header can hold") as caught:
+        with pytest.raises(Failure, match="characters that no header can hold") as caught:
             server_for("ollama", session, "http://h", "secret\r\nX: y")
+        assert caught.value.cause is Cause.UNAUTHORISED
         assert "secret" not in str(caught.value)
 
     run(story)

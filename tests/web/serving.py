@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from tests.worlds import NoMeter, Server, Servers, fleet
@@ -74,14 +75,14 @@ class TroubledStore(MemoryStore):
         self.readable = asyncio.Event()
         self.readable.set()
 
-    async def _write(self, operation: Callable[[Operations], T]) -> T:
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
         await self.probe()
-        return await super()._write(operation)
+        return await super()._commit(operation)
 
-    async def _read(self, look: Callable[[Views], T]) -> T:
+    async def _look(self, look: Callable[[Views], T]) -> T:
         await self.probe()
         await self.readable.wait()
-        return await super()._read(look)
+        return await super()._look(look)
 
     async def probe(self) -> None:
         if self.trouble is not None:
@@ -106,6 +107,8 @@ class Served:
     clock: Clock
     session: aiohttp.ClientSession
     port: int
+    #: Another one like it.
+    new_app: Callable[[], web.Application]
     _changed: asyncio.Event
 
     async def ask(
@@ -181,14 +184,17 @@ async def served(
     metrics.registry.register(collector)
     store.follow(metrics.absorb)
     chance = random.Random(1)
-    app = make_app(
-        dispatcher, registry=metrics.registry, collector=collector, wall=clock.wall,
-        monotonic=clock.monotonic, random_bits=chance.getrandbits, limits=limits,
-    )  # fmt: skip
+
+    def new_app() -> web.Application:
+        return make_app(
+            dispatcher, registry=metrics.registry, collector=collector, wall=clock.wall,
+            monotonic=clock.monotonic, random_bits=chance.getrandbits, limits=limits,
+        )  # fmt: skip
 
     def hear(_: Sequence[Event]) -> None:
         changed.set()
 
+    app = new_app()
     hurry = asyncio.Event()
     hurry.set()
     async with asyncio.TaskGroup() as group:
@@ -197,7 +203,7 @@ async def served(
         async with listening(app, "127.0.0.1:0") as address, aiohttp.ClientSession() as session:
             here = Served(
                 dispatcher, store, servers, artifacts, clock, session,
-                int(address.rpartition(":")[2]), changed,
+                int(address.rpartition(":")[2]), new_app, changed,
             )  # fmt: skip
             await here.until(lambda: len(dispatcher.live_hosts()) == len(settings.hosts))
             yield here

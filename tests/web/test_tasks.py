@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.serving import STORE_TROUBLE, run, served
+from tests.web.serving import STORE_TROUBLE, Served, run, served
 from tests.worlds import fleet
 from ygg.faults import Cause, Failure
 from ygg.fleet import DispatcherSettings
-from ygg.journal import Kind
 from ygg.stores.base import StoreError
 from ygg.tasks import Status
 from ygg.web.guard import Limits
@@ -55,7 +54,7 @@ def test_what_is_left_out_or_null_has_its_default(tmp_path: Path) -> None:
             task = (await w.ask("POST", "/v1/tasks", body)).json
             assert task["title"] == "Explain why it rains."
             assert task["description"] == body["description"]
-            assert (task["type"], task["priority"]) == ("reasoning", 2)
+            assert (task["type"], task["priority"]) == ("general", 2)
             assert (task["labels"], task["options"], task["metadata"]) == ([], {}, None)
             assert task["submitter"] == ""
             long = await w.ask("POST", "/v1/tasks", {"description": "x" * 1000})
@@ -285,7 +284,8 @@ def test_lists_are_filtered(tmp_path: Path) -> None:
         ("?priority=high", "priority", "from 0 to 4"),
         ("?limit=0", "limit", "from 1 to 1000"),
         ("?limit=1001", "limit", "from 1 to 1000"),
-        ("?limit=" + "9" * 5000, "limit", "from 1 to 1000"),
+        ("?limit=" + "9" * 400, "limit", "from 1 to 1000"),
+        ("?limit=" + "9" * 5000, "limit", "1 to 500 characters"),
         ("?limit=%C2%B2", "limit", "from 1 to 1000"),
         ("?cursor=-1", "cursor", "whole number"),
         ("?cursor=" + "9" * 19, "cursor", "whole number"),
@@ -481,11 +481,8 @@ def test_an_id_that_nobody_has_is_not_found(tmp_path: Path, task_id: str, rest: 
     run(story())
 
 
-async def _blocked(w: object, count: int) -> list[str]:
-    from tests.web.serving import Served
-
-    assert isinstance(w, Served)
-    failure = Failure(Cause.BAD_REQUEST, "bad prompt", taken=True)
+async def _blocked(w: Served, count: int) -> list[str]:
+    """So many blocked tasks, each with an error of its own."""
     ids = []
     for index in range(count):
         # Of different causes: five alike in a row would take the option down.
@@ -493,7 +490,6 @@ async def _blocked(w: object, count: int) -> list[str]:
         w.servers["h"].script.append(Failure(cause, f"bad prompt {index}", taken=True))
         ids.append(await w.submit(title=f"t{index}"))
         await w.until_status(ids[-1], Status.BLOCKED)
-    assert failure.message == "bad prompt"
     return ids
 
 
@@ -636,16 +632,5 @@ def test_no_path_and_no_method_are_problems_too(tmp_path: Path) -> None:
             reply = await w.ask("DELETE", "/v1/tasks")
             assert reply.status == 405
             assert reply.headers["Allow"] == "GET, HEAD, POST"
-
-    run(story())
-
-
-def test_every_row_of_a_submit_is_in_the_journal(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with served(tmp_path) as w:
-            w.hold()
-            await w.ask("POST", "/v1/tasks", [{"title": "a"}, {"title": "b"}])
-            kinds = [row.kind for row in w.store.tables.rows]
-            assert kinds.count(Kind.ACCEPTED) == 2
 
     run(story())

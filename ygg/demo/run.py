@@ -154,10 +154,10 @@ def _report(tasks: Sequence[Seen], answers: Sequence[str], state: Path) -> None:
 
 def _leave_running(children: Children, client: Client) -> None:
     ygg, url = _ygg(), client.url
-    print(f"\nEverything keeps running until Ctrl-C. The live page: {url}/")
+    print(f"\nEverything keeps running at {url} until Ctrl-C. In another terminal:")
     print(f'  {ygg} submit --url {url} "Translate to French: Good night." --priority 0')
-    print(f"  {ygg} status --url {url} --watch")
-    print(f"  {ygg} limit fenrir-chat 1 --url {url}", flush=True)
+    print(f"  {ygg} status --url {url}")
+    print(f"  curl {url}/metrics", flush=True)
     try:
         while True:
             children.check()
@@ -169,11 +169,11 @@ def _leave_running(children: Children, client: Client) -> None:
 def _print_next() -> None:
     ygg = _ygg()
     print("\nNext, with hosts of your own:")
-    print(f"  {ygg} init              asks your servers for their models and writes hosts.yaml")
-    print(f"  {ygg} doctor            says what works, and what to do about the rest")
-    print(f"  {ygg} loop --async      the dispatcher; then, beside it:")
-    print(f'  {ygg} submit "Summarise: ..." --priority 1')
-    print(f"  {ygg} status --watch")
+    print("  edit hosts.yaml        your servers' addresses, models and slots")
+    print(f"  {ygg} check            whether it is good, and where not")
+    print(f"  {ygg} loop --async     the dispatcher; then, beside it:")
+    print(f'  {ygg} submit --wait --priority 1 "Summarise: ..."')
+    print(f"  {ygg} status")
 
 
 def demo(state: Path, *, timeout: float, keep: bool) -> int:

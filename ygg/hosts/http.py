@@ -89,7 +89,7 @@ class Client:
     Args:
         session: made by `open_session`; its owner closes it.
         url: the server's root. User and password in it become an Authorization header.
-        api_key: sent as a bearer token, and never shown. Raises ValueError if no header holds it.
+        api_key: sent as a bearer token, and never shown. Raises Failure if no header can hold it.
     """
 
     def __init__(
@@ -99,9 +99,10 @@ class Client:
         address = URL(url)
         #: Without credentials: fit for messages.
         self.url = str(address.with_user(None)).rstrip("/")
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise ValueError(f"the API key for {self.url} has characters that no header can hold")
         self._secret = api_key or address.password
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            what = "its API key has characters that no header can hold"
+            raise self.where().failure(Cause.UNAUTHORISED, what, taken=False)
         headers = {}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -99,11 +99,10 @@ class Pool:
 
     async def look_at_option(self, option: Option) -> None:
         """Raises Failure."""
+        if not option.model:
+            await self._meet(self._fleet.hosts[option.host])  # it may have just one by now
         met = self._known(option.host)
         model = option.model or met.only_model
-        if not model:
-            await self._meet(self._fleet.hosts[option.host])
-            model = self._met[option.host].only_model
         if not model or not await met.server.has_model(model):
             have = ", ".join(list(await met.server.models())[:10]) or "none"
             wanted = f"has no model {model!r}" if model else "has not just one model"
@@ -113,6 +112,19 @@ class Pool:
                 f"{self._fleet.file}, or load it there",
                 taken=False,
             )
+
+    async def measure(self) -> None:
+        """Ask every host that answers what its models take of its memory."""
+        for host, met in list(self._met.items()):
+            if host in self._lost:
+                continue
+            try:
+                memory = await _memory(met.server)
+            except Failure as failure:
+                # Its health is judged by its looks and its work; this was only curiosity.
+                log.debug("event=not_measured host=%s why=%r", host, failure.message)
+                continue
+            self._met[host] = replace(met, memory=memory)
 
     def place(self, option: Option) -> Place:
         """Raises Failure if the host was never met."""

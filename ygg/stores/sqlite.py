@@ -243,7 +243,8 @@ class SqliteStore(Shell):
                 events = tables.journal(self._told, -1, None)
                 undo.pop_all()
             self._tables = self._operations.tables = tables
-            log.warning("event=store_opened_anew file=%s rows_found=%d", self.path, len(events))
+            if events:
+                log.warning("event=store_rows_found file=%s rows=%d", self.path, len(events))
             self._announce(events, ())
         return self._tables, self._operations
 

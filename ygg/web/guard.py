@@ -23,6 +23,10 @@ C = TypeVar("C", bound=Hashable)
 
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: What a page can send to anybody without asking first.
+_FORMS: Final = frozenset(
+    {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
+)
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]{1,5})?")
 
 
@@ -161,13 +165,17 @@ def _check_content(request: web.Request, limits: Limits) -> None:
         )
         raise Problem(Kind.ENCODED, detail, close=True)
     types = headers.getall(hdrs.CONTENT_TYPE, [])
-    if types or request.body_exists:
+    if request.body_exists:
         charset = (request.charset or "utf-8").lower()
         json = len(types) == 1 and request.content_type == "application/json"
-        if not json or charset not in ("utf-8", "utf8"):
-            told = shown(", ".join(types)) if types else "missing"
-            detail = f"Content-Type is {told}: send JSON in UTF-8 as application/json"
-            raise Problem(Kind.NOT_JSON, detail, close=True)
+        good = json and charset in ("utf-8", "utf8")
+    else:
+        # Some clients name a type for nothing at all; that of a form is a form's.
+        good = request.content_type not in _FORMS
+    if not good:
+        told = shown(", ".join(types)) if types else "missing"
+        detail = f"Content-Type is {told}: send JSON in UTF-8 as application/json"
+        raise Problem(Kind.NOT_JSON, detail, close=True)
     if (request.content_length or 0) > limits.body_bytes:
         raise _too_large(limits)
 

@@ -28,18 +28,21 @@ class Parameters:
         self._errors: list[FieldError] = []
 
     def text(self, name: str) -> str | None:
-        """A text that a store can be asked for."""
+        """A text that a store can be asked for; None when it isn't given, or isn't right."""
         self._known.append(name)
         values = self._given.getall(name, [])
-        if len(values) > 1:
-            self._complain(name, "is given twice: keep one of the two")
         if not values:
             return None
-        if not 1 <= len(values[0]) <= _TEXT_MAX:
+        text = values[0]
+        if len(values) > 1:
+            self._complain(name, "is given twice: keep one of the two")
+        elif not 1 <= len(text) <= _TEXT_MAX:
             self._complain(name, f"must have 1 to {_TEXT_MAX} characters")
-        if "\0" in values[0] or any("\ud800" <= c <= "\udfff" for c in values[0]):
+        elif "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
             self._complain(name, "must be UTF-8 without NUL")
-        return values[0]
+        else:
+            return text
+        return None
 
     def choice(self, name: str, among: Collection[str]) -> str | None:
         text = self.text(name)
@@ -70,7 +73,7 @@ class Parameters:
             raise bad_parameters(self._errors)
 
     def _complain(self, name: str, detail: str) -> None:
-        # Before the text of a parameter that somebody made up, so that it can always be encoded.
+        # A name that somebody made up is quoted, so that it can always be encoded.
         self._errors.append(FieldError(name if name in self._known else shown(name), detail))
 
 
