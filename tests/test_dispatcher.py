@@ -233,10 +233,10 @@ def test_cancel_ends_a_waiting_and_a_running_task() -> None:
                 task = await w.dispatcher.cancel(task_id)
                 assert (task.status, task.outcome) == (Status.CLOSED, Outcome.CANCELLED)
             assert w.servers["h"].running == 0
-            with pytest.raises(Refused):
-                done = (await w.submit(draft("quick")))[0]
-                w.servers["h"].seconds = 0.1
-                await w.until(lambda: w.task(done).status is Status.CLOSED, within=2000.0)
+            w.servers["h"].seconds = 0.1
+            (done,) = await w.submit(draft("quick"))
+            await w.settled()
+            with pytest.raises(Refused, match="nothing to cancel"):
                 await w.dispatcher.cancel(done)
 
     run_virtual(story())

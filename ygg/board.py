@@ -306,7 +306,7 @@ class Board:
         match event.kind:
             case Kind.ACCEPTED | Kind.RELEASED:
                 if waiting is not None and event.held is None:
-                    self._ready(waiting)
+                    self._ready_unless_taken(waiting)
             case Kind.STARTED:
                 # Ours was taken when it was decided; another dispatcher's leaves the backlog now.
                 if waiting is not None and event.task not in self.taken:
@@ -348,6 +348,12 @@ class Board:
     def _ready(self, waiting: Waiting) -> None:
         self.backlog.add(waiting)
         self.dirty.add(self.lane_state(waiting.lane))
+
+    def _ready_unless_taken(self, waiting: Waiting) -> None:
+        if waiting.id in self.taken:
+            self._unready.discard(waiting.id)  # held and released while it is being claimed
+        else:
+            self._ready(waiting)
 
     def _gone(self, waiting: Waiting) -> None:
         if waiting.id in self.taken:

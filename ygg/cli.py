@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ygg import __version__, printing
 from ygg.client import DEFAULT_URL, Client, Problem, Unreachable
+from ygg import printing
+from ygg.version import VERSION
 
 DONE, FAILED, WRONG_USE, UNREACHABLE = range(4)
 #: Tasks of one call when many are submitted: the most the interface takes.
@@ -354,7 +355,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Dispatches tasks to your GPU hosts: the urgent one first, none ever lost.",
         epilog="example: ygg loop --async & ygg submit --wait 'Why is the sky blue?'",
     )
-    parser.add_argument("--version", action="version", version=f"ygg {__version__}")
+    parser.add_argument("--version", action="version", version=f"ygg {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     remote = argparse.ArgumentParser(add_help=False)
     remote.add_argument(

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import logging.handlers
 import os
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,24 +23,23 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from ygg import __version__
 from ygg.artifacts import ArtifactError, Artifacts
 from ygg.dispatcher import Dispatcher
 from ygg.fleet import Fleet
 from ygg.hosts.pool import Pool
 from ygg.hostsfile import read_fleet
 from ygg.logbook import Logbook
+from ygg.logs import start_logging
 from ygg.metrics import BoardCollector, Metrics
 from ygg.places import Places, find_hosts_file, find_places
 from ygg.stores.base import StoreError, StoreUnusable
 from ygg.stores.sqlite import SqliteStore
+from ygg.version import VERSION
 from ygg.web.api import make_app
 from ygg.web.listening import NotLoopback, listening
 
 log = logging.getLogger("ygg.daemon")
 
-_LOG_BYTES: Final = 20_000_000
-_LOG_FILES: Final = 5
 _LAG_EVERY_SECONDS: Final = 5.0
 _MEMORY_EVERY_SECONDS: Final = 15.0
 _PRUNE_EVERY_SECONDS: Final = 3600.0
@@ -80,35 +77,12 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
         fleet.dispatcher, state=options.state, store=options.store, environ=environ,
         folder=Path.cwd(),
     )  # fmt: skip
-    start_logging(places.logs, verbose=options.verbose)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(fleet, places))
-
-
-def start_logging(folder: Path, *, verbose: bool) -> None:
-    """Standard error and ygg.log, rotated. A folder that takes no log does not stop the daemon."""
-    form = logging.Formatter("%(asctime)s [%(name)s] %(levelname)s: %(message)s")
-    form.converter = time.gmtime
-    form.default_time_format, form.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
-    root = logging.getLogger()
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    trouble = ""
+    lines = start_logging(places.logs, verbose=options.verbose)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        file = logging.handlers.RotatingFileHandler(
-            folder / "ygg.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8",
-            errors="backslashreplace",
-        )  # fmt: skip
-        handlers.append(file)
-    except OSError as error:
-        trouble = f"{folder}: {error.strerror}"
-    for handler in handlers:
-        handler.setFormatter(form)
-        root.addHandler(handler)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
-    if trouble:
-        log.warning("event=no_log_file why=%r hint='logs go to standard error only'", trouble)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(fleet, places))
+    finally:
+        lines.close()
 
 
 async def _run(fleet: Fleet, places: Places) -> int:
@@ -190,7 +164,7 @@ async def _work(
             log.info(
                 "event=serving version=%s pid=%d url=http://%s hosts=%d store=%s artifacts=%s "
                 "rescued=%d waiting=%d",
-                __version__, os.getpid(), address, len(fleet.hosts), places.store,
+                VERSION, os.getpid(), address, len(fleet.hosts), places.store,
                 places.artifacts, rescued, dispatcher.board.backlog.waiting.total(),
             )  # fmt: skip
             services = [

@@ -300,7 +300,9 @@ class Dispatcher:
                 most,
                 "the server queues the rest where priorities don't count: raise its --parallel",
             )
-            await self._note([_resized(host, before=limit, limit=most, reason="server_parallelism")])
+            await self._note(
+                [_resized(host, before=limit, limit=most, reason="server_parallelism")]
+            )
 
     async def look_at_option(self, option: Option) -> None:
         """Raises Failure."""

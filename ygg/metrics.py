@@ -23,13 +23,13 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from ygg import __version__
 from ygg.board import Board, Reason
 from ygg.fleet import Fleet
 from ygg.health import Mode
 from ygg.journal import ENDS_ATTEMPT, Event, Kind
 from ygg.stores.base import HostRow
 from ygg.tasks import PRIORITIES, Lane
+from ygg.version import VERSION
 
 #: Waits from a blink to a day; runs the same without the shortest.
 _WAIT_BUCKETS: Final = (
@@ -146,7 +146,7 @@ class Metrics:
             registry=registry,
         )
         info = Gauge("ygg_build_info", "The running version.", ["version"], registry=registry)
-        info.labels(__version__).set(1)
+        info.labels(VERSION).set(1)
         # Each observation below costs under 1 us once its child is kept.
         self._token_children: dict[tuple[str, str], Counter] = {}
         ProcessCollector(registry=registry)

@@ -683,14 +683,20 @@ def test_a_rollback_that_fails_is_told_with_its_cause(path: Path) -> None:
     async def story() -> None:
         store = SqliteStore(path)
         await opened(store)
-        await failing(store, ("before", "COMMIT"), ("before", "ROLLBACK"))
+        await failing(store, ("before", "ROLLBACK"))
+
+        def mistake(on: SqliteTables) -> None:
+            on.connection.execute("DELETE FROM journal")
+            raise ZeroDivisionError("a bug")
+
         with pytest.raises(StoreError) as failed:
-            await born(store)
+            await in_writer(store, mistake)
         cause = failed.value.__cause__
         assert cause is not None
         assert cause.__notes__ == ["and the rollback failed: disk I/O error"]
-        task = await born(store)
+        task = await born(store)  # on a file that was opened anew
         assert task.sequence == 1
+        assert [e.kind for e in await store.journal()] == [Kind.OPENED, Kind.ACCEPTED]
         await store.close()
 
     run(story())

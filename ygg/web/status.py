@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ygg import __version__
 from ygg.board import Board, HostState, Reason
 from ygg.dispatcher import Attempt
 from ygg.fleet import Fleet, HostSettings
@@ -20,6 +19,7 @@ from ygg.health import Mode
 from ygg.journal import Event, Kind
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import PRIORITIES, Held, Lane, Status
+from ygg.version import VERSION
 from ygg.wire import rfc3339
 
 #: Of so many different errors of blocked tasks the sentences tell.
@@ -230,7 +230,7 @@ def dispatcher_status(
         counts = {status.value: overview.by_status.get(status, 0) for status in Status}
         held = {why.value: overview.held[why] for why in Held if overview.held.get(why)}
     return DispatcherStatus(
-        version=__version__,
+        version=VERSION,
         pid=pid,
         started_at=rfc3339(started_at),
         draining=sight.board.stopped is Reason.DRAINING,
