@@ -274,6 +274,11 @@ class Recorder(Disk):
         super().sync(file)
         self.log.append(("sync", self._open[file]))
 
+    def sync_all(self, folder: int) -> None:
+        super().sync_all(folder)
+        written = dict.fromkeys(path for kind, path, *_ in self.log if kind == "write")
+        self.log.extend(("sync", path) for path in written)
+
     def rename(self, old: str, new: str, folder: int) -> None:
         super().rename(old, new, folder)
         self.log.append(("rename", self._open[folder], old, new))
@@ -345,18 +350,35 @@ def lost_or_half(recorder: Recorder, root: Path) -> set[str]:
     return found
 
 
-def record(root: Path, recorder: Recorder) -> None:
+def record(root: Path, recorder: Recorder, *, together: bool) -> None:
     async def story(artifacts: Artifacts) -> None:
         for task_id, text in ((ID, OLD), (OTHER_ID, OLD), (ID, NEW)):
             path = await artifacts.write(task_id, text, text, DAY)
             recorder.log.append(("acknowledged", "", path, text))
+        if together:
+            await write_together(artifacts)
+
+    async def write_together(artifacts: Artifacts) -> None:
+        """A round of many: they wait while the thread is kept busy."""
+        go = threading.Event()
+        busy = asyncio.ensure_future(artifacts._writer.in_turn(go.wait))
+        ids = [f"{number:018d}" for number in range(6)]
+        writes = [asyncio.ensure_future(artifacts.write(task_id, NEW, "", DAY)) for task_id in ids]
+        await asyncio.sleep(0)  # each has its place in the queue now
+        go.set()
+        for path in await asyncio.gather(*writes):
+            recorder.log.append(("acknowledged", "", path, NEW))
+        await busy
 
     with_artifacts(root / "artifacts", story, recorder)
 
 
-def test_no_power_loss_at_any_moment_loses_or_halves_an_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_no_power_loss_at_any_moment_loses_or_halves_an_answer(
+    tmp_path: Path, *, together: bool
+) -> None:
     recorder = Recorder()
-    record(tmp_path, recorder)
+    record(tmp_path, recorder, together=together)
     assert lost_or_half(recorder, tmp_path) == set()
 
 
@@ -371,7 +393,12 @@ class Forgetful(Recorder):
         if not self._forgets(self._open[file]):
             super().sync(file)
 
+    def sync_all(self, folder: int) -> None:
+        if not self._forgets("a file.tmp"):
+            super().sync_all(folder)
 
+
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(
     ("forgets", "harm"),
     [
@@ -383,11 +410,22 @@ class Forgetful(Recorder):
     ids=["files", "day", "artifacts", "parent"],
 )
 def test_the_power_loss_test_sees_each_fsync_that_is_left_out(
-    tmp_path: Path, forgets: Callable[[str], bool], harm: str
+    tmp_path: Path, forgets: Callable[[str], bool], harm: str, *, together: bool
 ) -> None:
     recorder = Forgetful(forgets)
-    record(tmp_path, recorder)
+    record(tmp_path, recorder, together=together)
     assert harm in lost_or_half(recorder, tmp_path)
+
+
+def test_a_group_whose_sync_fails_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    class FailsToSync(Recorder):
+        def sync_all(self, folder: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(ArtifactError, match="the disk failed"):
+        record(tmp_path, FailsToSync(), together=True)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob(f"{3:018d}.md"))
 
 
 # Failures of the disk

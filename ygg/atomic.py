@@ -1,23 +1,24 @@
 """Write files so that they are whole or not there, and durable when that is said.
 
-Temporary file, fsync, rename, fsync of the folder (rule 5 of the design). What arrives while a
-round is under way shares the next one, as writes share a commit in the store: a round costs one
-fsync a file, many of them at once (a file system commits them together), and one a folder. Which
-files, where and for how long is left to artifacts.
+Temporary file, sync, rename, fsync of the folder (rule 5 of the design), all on one thread. What
+arrives while a round is under way shares the next one, as writes share a commit in the store. A
+small round syncs file by file; a larger one syncs their file system once (syncfs), which costs the
+same for one file as for sixty. Which files, where and for how long is left to artifacts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import itertools
 import os
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -27,13 +28,28 @@ FILE_MODE: Final = 0o640
 FOLDER_MODE: Final = 0o750
 #: Writes in a round: those of its first file wait for its last.
 _ROUND: Final = 64
-#: Files written at once. ext4 on a disk of 0.3 ms a sync: 1 thread 370 to 590 files/s, 4 threads
-#: 640 to 3,600, 16 threads 840 to 4,200; syncfs was no faster and flushes what is others'.
-_AT_ONCE: Final = 16
+#: From so many writes in a round on the file system is synced as a whole. In rounds of 64 on ext4
+#: with 0.3 ms a sync: file by file 370 to 590 files/s, 16 threads 840 to 4,200 at 150 to 820 us of
+#: CPU each, syncfs 3,400 to 6,300. It also flushes what other programs wrote, so not for a few.
+_MANY: Final = 4
+#: Before Linux 5.8 syncfs kept write errors to itself.
+_SYNCFS_SINCE: Final = (5, 8)
 
 
 #: A full disk may still take a few bytes into what it has allotted.
 _PROBE_BYTES: Final = 65536
+
+
+def _find_syncfs() -> ctypes.CDLL | None:
+    system, _, release, *_ = os.uname()
+    version = tuple(int(part) for part in re.findall(r"[0-9]+", release)[:2])
+    if system != "Linux" or version < _SYNCFS_SINCE:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc if hasattr(libc, "syncfs") else None
+
+
+_LIBC: Final = _find_syncfs()
 
 
 class Disk:
@@ -55,6 +71,21 @@ class Disk:
 
     def sync(self, file: int) -> None:
         os.fsync(file)
+
+    def syncs_all(self) -> bool:
+        """Whether `sync_all` can be had, and tells of every error."""
+        return _LIBC is not None
+
+    def sync_all(self, folder: int) -> None:
+        """Sync the folder's whole file system, what others wrote there too.
+
+        It tells of every write error since `folder` was opened, of other files too: one too many
+        is a retry, one too few would be a loss.
+        """
+        assert _LIBC is not None, "syncfs is not to be had here"
+        if _LIBC.syncfs(folder) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
 
     def close(self, file: int) -> None:
         os.close(file)
@@ -80,8 +111,6 @@ class AtomicWriter:
         self._root = root
         self._disk = disk
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ygg-artifacts")
-        #: Write the files of a round; started when there is more than one.
-        self._hands = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ygg-artifact")
         self._queue = deque[_Job]()
         #: Folders that this process has made durable in the root.
         self._anchored = set[str]()
@@ -112,9 +141,8 @@ class AtomicWriter:
     async def close(self) -> None:
         """Write what waits, then end the thread."""
         await asyncio.to_thread(self._thread.shutdown)
-        await asyncio.to_thread(self._hands.shutdown)
 
-    # Everything below runs on the thread, `_placed` on its hands too.
+    # Everything below runs on the thread.
 
     def _round(self) -> None:
         """Write what waits, a bounded number at once."""
@@ -135,9 +163,19 @@ class AtomicWriter:
         placed: list[_Job] = []
         try:
             with self._opened(name) as folder:
-                each = map if len(jobs) == 1 else self._hands.map
-                whole = list(each(partial(self._placed, folder), jobs))
-                placed = [job for job, is_whole in zip(jobs, whole, strict=True) if is_whole]
+                together = len(jobs) >= _MANY and self._disk.syncs_all()
+                whole = self._written(jobs, folder, sync=not together)
+                if together and whole:
+                    self._sync_all(whole, folder)
+                for job, temporaries in whole:
+                    # What fails for one does not fail the others.
+                    try:
+                        self._name(job.texts, temporaries, folder)
+                    except OSError as error:
+                        self._remove(temporaries, folder)
+                        _fail([job], error)
+                    else:
+                        placed.append(job)
                 if placed:
                     self._disk.sync(folder)
                     self._anchor(name)
@@ -147,37 +185,49 @@ class AtomicWriter:
             for job in placed:
                 job.done.set_result(None)
 
-    def _placed(self, folder: int, job: _Job) -> bool:
-        """Whether its files are in place. What fails for one does not fail the others."""
-        try:
-            self._place(job.texts, folder)
-        except OSError as error:
-            _fail([job], error)
-            return False
-        return True
+    def _written(
+        self, jobs: list[_Job], folder: int, *, sync: bool
+    ) -> list[tuple[_Job, dict[str, str]]]:
+        """Write the jobs' files under temporary names; those that failed are told and left out."""
+        whole: list[tuple[_Job, dict[str, str]]] = []
+        for job in jobs:
+            temporaries: dict[str, str] = {}
+            try:
+                for name, text in job.texts.items():
+                    if text:
+                        # A name that was never used before: after a failed fsync nobody knows
+                        # what of the file is on disk, and a second one would say that all is well.
+                        temporaries[name] = f".{name}.{self._token}.{next(self._count)}.tmp"
+                        self._write_file(temporaries[name], encoded(text), folder, sync=sync)
+            except OSError as error:
+                self._remove(temporaries, folder)
+                _fail([job], error)
+            else:
+                whole.append((job, temporaries))
+        return whole
 
-    def _place(self, texts: Mapping[str, str], folder: int) -> None:
-        """Give the files their names: all are whole on disk before the first has it."""
-        temporaries: dict[str, str] = {}
+    def _sync_all(self, whole: list[tuple[_Job, dict[str, str]]], folder: int) -> None:
         try:
-            for name, text in texts.items():
-                if text:
-                    # A name that was never used before: after a failed fsync nobody knows what of
-                    # the file is on disk, and a second fsync would say that all is well.
-                    temporaries[name] = f".{name}.{self._token}.{next(self._count)}.tmp"
-                    self._write_file(temporaries[name], encoded(text), folder)
-            for name in texts:
-                if name in temporaries:
-                    self._disk.rename(temporaries[name], name, folder)
-                else:
-                    with suppress(FileNotFoundError):
-                        self._disk.remove(name, folder)
+            self._disk.sync_all(folder)
         except OSError:
-            for temporary in temporaries.values():
-                # The failure that brought us here is the one to be told. A sweep gets the rest.
-                with suppress(OSError):
-                    self._disk.remove(temporary, folder)
+            for _, temporaries in whole:
+                self._remove(temporaries, folder)
             raise
+
+    def _name(self, texts: Mapping[str, str], temporaries: Mapping[str, str], folder: int) -> None:
+        """Give the files their names: all are whole on disk before the first has it."""
+        for name in texts:
+            if name in temporaries:
+                self._disk.rename(temporaries[name], name, folder)
+            else:
+                with suppress(FileNotFoundError):
+                    self._disk.remove(name, folder)
+
+    def _remove(self, temporaries: Mapping[str, str], folder: int) -> None:
+        """The failure that brought us here is the one to be told. A sweep gets the rest."""
+        for temporary in temporaries.values():
+            with suppress(OSError):
+                self._disk.remove(temporary, folder)
 
     def _probe(self) -> None:
         self._make_root()
@@ -192,13 +242,14 @@ class AtomicWriter:
         finally:
             self._disk.close(folder)
 
-    def _write_file(self, name: str, data: bytes, folder: int) -> None:
+    def _write_file(self, name: str, data: bytes, folder: int, *, sync: bool = True) -> None:
         file = self._disk.create(name, folder)
         try:
             rest = memoryview(data)
             while rest:
                 rest = rest[self._disk.write(file, rest) :]
-            self._disk.sync(file)
+            if sync:
+                self._disk.sync(file)
         except OSError:
             with suppress(OSError):
                 self._disk.close(file)

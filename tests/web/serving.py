@@ -124,7 +124,7 @@ class Served:
         if data is not None:
             headers = {"Content-Type": "application/json", **(headers or {})}
         url = f"http://127.0.0.1:{self.port}{path}"
-        async with self.session.request(method, url, headers=headers, **sent) as answer:  # type: ignore[arg-type]  # the client's own keywords
+        async with self.session.request(method, url, headers=headers, **sent) as answer:
             whole = await answer.read()
             is_json = answer.content_type.endswith("json")
             decoded = await answer.json(content_type=None) if is_json and whole else None
@@ -179,7 +179,7 @@ async def served(
     metrics = Metrics(CollectorRegistry(), monotonic=clock.monotonic)
     collector = BoardCollector(
         board=dispatcher.board, fleet=lambda: dispatcher.fleet,
-        host_rows=lambda: dispatcher.host_rows, wall=clock.wall,
+        host_rows=lambda: dispatcher.host_rows, memory=dict, wall=clock.wall,
     )  # fmt: skip
     metrics.registry.register(collector)
     store.follow(metrics.absorb)
@@ -237,7 +237,7 @@ def served_beside(folder: Path) -> Iterator[int]:
     def work() -> None:
         try:
             asyncio.run(serve())
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 - told by the thread that waits
             failures.append(failure)
         finally:
             ready.set()

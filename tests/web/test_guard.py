@@ -255,7 +255,7 @@ def test_an_address_that_others_can_reach_is_not_listened_on(tmp_path: Path) -> 
     async def story() -> None:
         async with served(tmp_path) as w:
             app = w.new_app()
-            with pytest.raises(NotLoopback, match="127.0.0.1:PORT"):
+            with pytest.raises(NotLoopback, match=r"127\.0\.0\.1:PORT"):
                 async with listening(app, "0.0.0.0:0"):
                     pass
 

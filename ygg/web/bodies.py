@@ -22,9 +22,6 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 #: Where msgspec says in its messages that it was: `$[3].labels[0]`; `[...]` is within an object.
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
-_HALF: Final = (
-    "a text has half of a surrogate pair (\\ud800 to \\udfff alone): such a text can't be kept"
-)
 _STEP: Final = re.compile(r"\[(\d+)\]|\.(\w+)")
 
 
@@ -52,29 +49,25 @@ class BodyReader(Generic[S]):
 
     def _decode(self, decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         try:
-            value = decoder.decode(body)
+            try:
+                value = decoder.decode(body)
+            except msgspec.ValidationError as error:
+                self._explain(body, error)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                _check_halves(_strict(body))  # both say it better, if they see it
+                raise Problem(Kind.BAD_JSON, f"the body is not JSON: {error}") from error
             _strict(body)
-        except msgspec.ValidationError as error:
-            self._explain(body, error)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            _strict(body)  # says it better, if it sees it
-            detail = _HALF if "surrogate" in str(error) else f"the body is not JSON: {error}"
-            raise Problem(Kind.BAD_JSON, detail) from error
         except RecursionError as error:
-            raise _too_deep() from error
+            detail = "the body is nested too deeply: flatten it"
+            raise Problem(Kind.BAD_JSON, detail) from error
         return value
 
     # -- the slow way --------------------------------------------------------------------------
 
     def _explain(self, body: bytes, error: msgspec.ValidationError) -> NoReturn:
         """Say everything that is wrong; `error` has only the first."""
-        try:
-            value = _strict(body)
-            json.dumps(value, ensure_ascii=False).encode()
-        except RecursionError as deep:
-            raise _too_deep() from deep
-        except UnicodeEncodeError as half:
-            raise Problem(Kind.BAD_JSON, _HALF) from half
+        value = _strict(body)
+        _check_halves(value)
         errors = list(self._errors(value))
         if not errors:  # such as a number that only msgspec finds too large
             message = str(error)
@@ -174,8 +167,16 @@ _PARSER: Final = json.JSONDecoder(
 )
 
 
-def _too_deep() -> Problem:
-    return Problem(Kind.BAD_JSON, "the body is nested too deeply: flatten it")
+def _check_halves(value: Json) -> None:
+    """Raises Problem where a text can't be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        detail = (
+            "a text has half of a surrogate pair (\\ud800 to \\udfff alone): "
+            "such a text can't be kept"
+        )
+        raise Problem(Kind.BAD_JSON, detail) from error
 
 
 def _pointer(place: str) -> str:
