@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from ygg.board import Board, LaneState, Semaphore
+from ygg.board import Board, LaneState
 from ygg.fleet import Option
 from ygg.tasks import Lane, Rank, Waiting
 
@@ -43,20 +43,17 @@ def assign(board: Board) -> list[Start]:
     heapq.heapify(heads)
     board.dirty = set()
     starts: list[Start] = []
-    frozen: set[Semaphore] = set()
     while heads:
         lane = heads[0][2]
-        option = lane.first_free(frozen)
+        option = lane.first_free()
         if option is None:
             heapq.heappop(heads)
-            if lane.free:
-                board.dirty.add(lane)  # only a reading lane is in its way
         elif lane.queue.dry:
-            # What it holds may be less than all that follows: slots that it could take wait for
-            # the reading, whichever of the hosts that share them they would be taken through.
-            frozen.update(o.host.semaphore for o in lane.options if o.free)
-            board.dirty.add(lane)
-            heapq.heappop(heads)
+            # What is being read may be less than all that follows, and could start now. Other
+            # slots wait with its own for the milliseconds of a page: to start something greater
+            # on them would be out of order.
+            board.dirty.update(later for _, _, later in heads)
+            break
         else:
             waiting = board.take(lane, option)
             starts.append(Start(waiting=waiting, option=option.option, seen=board.seen))

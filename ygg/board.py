@@ -90,15 +90,10 @@ class LaneState:
         #: Slots that could take tasks of this lane, busy ones too.
         self.capacity = 0
 
-    def first_free(self, frozen: set[Semaphore]) -> OptionState | None:
-        """The first option of the route with a free slot and in health, on no frozen semaphore."""
+    def first_free(self) -> OptionState | None:
+        """The first option of the route with a free slot and in health."""
         mask = self.free
-        while mask:
-            option = self.options[(mask & -mask).bit_length() - 1]
-            if option.host.semaphore not in frozen:
-                return option
-            mask &= mask - 1
-        return None
+        return self.options[(mask & -mask).bit_length() - 1] if mask else None
 
 
 class Board:
@@ -175,7 +170,7 @@ class Board:
             for option in host.options.values():
                 option.lanes = []
                 option.free = False
-        for lane in set(self.lanes) | set(self.backlog.lanes):
+        for lane in list(self.backlog.lanes):
             self._route(lane)
         for host in self.hosts.values():
             self._refresh(host)
@@ -430,10 +425,10 @@ class Board:
         self._drawn.update(self.lanes.values())
 
     def short_lanes(self) -> list[LaneState]:
-        """Lanes of which a page should be read now."""
+        """Lanes of which a page should be read now, by name: a replay asks in the same order."""
         short = [lane for lane in self._drawn if lane.queue.wants(lane.capacity)]
         self._drawn.clear()
-        return short
+        return sorted(short, key=lambda lane: lane.queue.lane)
 
     def loaded(self, lane: LaneState, page: Iterable[Waiting], *, complete: bool) -> None:
         """A page that was asked for has come."""

@@ -1073,13 +1073,13 @@ def test_no_look_keeps_the_log_from_shrinking(path: Path) -> None:
             await store.get("\ud800")
         kept: list[Exception] = []
         try:
-            await store._look(lambda views: [1 / 0 for _ in views.journal(0, 10, None)])
+            await store._read("test", lambda views: [1 / 0 for _ in views.journal(0, 10, None)])
         except ZeroDivisionError as error:
             kept.append(error)  # and with it the frames of the look
         truncate = "PRAGMA wal_checkpoint(TRUNCATE)"
-        views = store._views
-        assert views is not None
-        assert not views.connection.in_transaction
+        for reader in (store._seeks, store._lists):
+            assert reader.views is not None
+            assert not reader.views.connection.in_transaction
 
         def checkpoint() -> Any:
             with closing(sqlite3.connect(path)) as other:
@@ -1104,9 +1104,10 @@ def test_a_look_is_of_one_moment(path: Path) -> None:
             assert go_on.wait(60.0)
             return one, views.load(task.id)
 
-        looking = asyncio.ensure_future(store._look(look))
+        looking = asyncio.ensure_future(store._read("test", look))
         await asyncio.to_thread(between.wait)
         run_now = await claimed(store, task)  # no look holds up a write
+        assert await ready_ids(store) == []  # nor what the dispatcher waits for
         go_on.set()
         assert await looking == (task, task)
         assert await store.get(task.id) == run_now

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.web.serving import STORE_TROUBLE, run, served
+from tests.web.serving import STORE_TROUBLE, Served, run, served
 from tests.worlds import fleet
 from ygg.board import Board, Reason, configuration_detail
 from ygg.faults import Cause, Failure
@@ -145,18 +145,26 @@ def test_a_paused_host_takes_no_task_until_it_is_resumed(tmp_path: Path) -> None
             assert (reply.status, reply.json["paused"]) == (200, "a game")
             task_id = await w.submit(title="a")
             assert (await w.ask("GET", "/v1/hosts")).json["hosts"][0]["paused"] == "a game"
-            assert w.dispatcher.host_rows["h"] == w.store.tables.host_rows["h"]
-            assert w.store.tables.host_rows["h"].paused == "a game"
+            assert _paused(w) == ["a game"] * 3
             assert w.store.tables.tasks[task_id].status is Status.OPEN
             reply = await w.ask("PUT", "/v1/hosts/h/pause", {"paused": False})
             assert (reply.status, reply.json["paused"]) == (200, None)
-            assert w.dispatcher.host_rows["h"] == w.store.tables.host_rows["h"]
+            assert _paused(w) == [None] * 3
             await w.until_status(task_id, Status.CLOSED)
             kinds = [row.kind for row in w.store.tables.rows if row.host == "h"]
             assert kinds.index(Kind.PAUSED) < kinds.index(Kind.RESUMED)
             assert (await w.ask("PUT", "/v1/hosts/h/pause", {})).json["paused"] == "by hand"
 
     run(story())
+
+
+def _paused(w: Served) -> list[str | None]:
+    """As the board, the next reload and the next start will have it."""
+    return [
+        w.dispatcher.board.hosts["h"].paused,
+        w.dispatcher.host_rows["h"].paused,
+        w.store.tables.host_rows["h"].paused,
+    ]
 
 
 @pytest.mark.parametrize(

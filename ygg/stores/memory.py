@@ -193,7 +193,7 @@ class MemoryStore(Shell):
         self._tell(events)
         return result
 
-    async def _look(self, look: Callable[[Views], T]) -> T:
+    async def _look(self, look: Callable[[Views], T], *, seek: bool) -> T:
         return look(self.tables)
 
     async def probe(self) -> None:

@@ -54,8 +54,11 @@ class Shell(ABC):
         """Run it in a transaction; return once that is durable and its events were told."""
 
     @abstractmethod
-    async def _look(self, look: Callable[[Views], T]) -> T:
-        """Run it on the last committed state, all of it on the same one."""
+    async def _look(self, look: Callable[[Views], T], *, seek: bool) -> T:
+        """Run it on the last committed state, all of it on the same one.
+
+        `seek`: it takes no longer the more is stored, and must not wait for looks that do.
+        """
 
     def _tell(self, events: Sequence[Event]) -> None:
         """On the event loop. A listener's mistake is its own: the others and the writers go on."""
@@ -88,9 +91,9 @@ class Shell(ABC):
         with self._timed(name):
             return await self._commit(operation)
 
-    async def _read(self, name: str, look: Callable[[Views], T]) -> T:
+    async def _read(self, name: str, look: Callable[[Views], T], *, seek: bool = False) -> T:
         with self._timed(name):
-            return await self._look(look)
+            return await self._look(look, seek=seek)
 
     async def open(
         self, *, owner: str, now: float, max_strikes: int, once: Collection[str] = ()
@@ -103,7 +106,7 @@ class Shell(ABC):
         return await self._write("add", lambda o: o.add(drafts, now=now))
 
     async def ready(self, lane: Lane, *, after: Rank, limit: int) -> Sequence[Waiting]:
-        return await self._read("ready", lambda v: v.ready(lane, after, limit))
+        return await self._read("ready", lambda v: v.ready(lane, after, limit), seek=True)
 
     async def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
         return await self._write(
@@ -205,7 +208,7 @@ class Shell(ABC):
         await self._write("note", lambda o: o.note(notes, now=now))
 
     async def get(self, task_id: str) -> Task:
-        task = await self._read("get", lambda v: v.load(task_id))
+        task = await self._read("get", lambda v: v.load(task_id), seek=True)
         if task is None:
             raise UnknownTask(task_id)
         return task

@@ -2,7 +2,8 @@
 
 One thread writes. Writes that arrive while a commit is under way share the next one (group
 commit), so that one fsync serves many tasks. WAL with `synchronous=FULL`: a commit that returned
-is on disk, power loss included. Another thread reads, so that a long list holds up no claim.
+is on disk, power loss included. Two other threads read: one what the dispatcher waits for, one
+lists and counts, so that a list of a million tasks holds up no start.
 What a write means is left to operations.py, the SQL to tables.py.
 """
 
@@ -14,8 +15,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -25,7 +25,8 @@ from ygg.lifecycle import Refused
 from ygg.stores.base import KeyClash, Restored, StoreError, StoreUnusable, UnknownTask
 from ygg.stores.lock import locked
 from ygg.stores.operations import Operations
-from ygg.stores.schema import connect, connect_reader, migrate
+from ygg.stores.reader import Reader
+from ygg.stores.schema import connect, migrate
 from ygg.stores.shell import Shell, Views
 from ygg.stores.tables import SqliteTables
 from ygg.stores.troubles import explain, is_disk
@@ -71,8 +72,7 @@ class SqliteStore(Shell):
         self._accepts = False
         # Between the two:
         self._writes: queue.SimpleQueue[_Write[object] | None] = queue.SimpleQueue()
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="ygg-store-read")
-        self._views: SqliteTables | None = None
+        self._seeks, self._lists = Reader("seeks"), Reader("lists")
         # Of the writing thread:
         self._file = self.path
         self._tables: SqliteTables | None = None
@@ -119,14 +119,13 @@ class SqliteStore(Shell):
         self._writes.put(_Write(operation, future))  # type: ignore[arg-type]  # T is any object
         return await future
 
-    async def _look(self, look: Callable[[Views], T]) -> T:
+    async def _look(self, look: Callable[[Views], T], *, seek: bool) -> T:
         self._check_open()
-        if self._views is None:
+        reader = self._seeks if seek else self._lists
+        if reader.views is None:
             raise StoreError(f"{self.path}: is not open yet: wait for `open`")
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._reader, _consistently, self._views, look
-            )
+            return await reader.ask(look)
         except (sqlite3.Error, UnicodeError) as error:
             raise StoreError(explain(self.path, error)) from error
 
@@ -169,9 +168,8 @@ class SqliteStore(Shell):
         self._operations = Operations(self._tables)
         self._told, _ = self._tables.mark()
         # Closed before the writer: the last one to close empties the log into the file.
-        views = stack.enter_context(closing(connect_reader(path)))
-        self._views = SqliteTables(views)
-        stack.callback(self._reader.shutdown)
+        self._seeks.open(path, stack)
+        self._lists.open(path, stack)
 
     def _gather(self) -> tuple[list[_Write[object]], bool]:
         """The writes that share the next commit, and whether they are the last ones."""
@@ -286,16 +284,6 @@ class SqliteStore(Shell):
             # The loop ended without `close`, and with it all who waited. What was written stands.
             log.warning("event=store_untold file=%s writes=%d hint='close the store before the loop'",
                         self.path, len(group))  # fmt: skip
-
-
-def _consistently(views: SqliteTables, look: Callable[[Views], T]) -> T:
-    """All of a look sees one state, and none keeps the log from shrinking once it returned."""
-    views.connection.execute("BEGIN")
-    try:
-        return look(views)
-    finally:
-        if views.connection.in_transaction:
-            views.connection.execute("ROLLBACK")
 
 
 def _touch(operations: Operations) -> None:
