@@ -368,7 +368,7 @@ class Board:
             return
         before = event.detail["before"]
         assert isinstance(before, list)
-        self.backlog.remove(unpack(event.task, before))
+        self._gone(unpack(event.task, before))  # its new place may be beyond memory
         self._ready(event.waiting)
 
     def _resize(self, name: str, limit: int) -> None:

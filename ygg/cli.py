@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ygg.client import DEFAULT_URL, Client, Problem, Unreachable
 from ygg import printing
+from ygg.client import DEFAULT_URL, Client, Problem, Unreachable
 from ygg.version import VERSION
 
 DONE, FAILED, WRONG_USE, UNREACHABLE = range(4)

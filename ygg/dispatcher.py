@@ -315,6 +315,9 @@ class Dispatcher:
         try:
             for event in events:
                 self.board.apply(event)
+                if event.host and not event.task:
+                    row = self.host_rows.get(event.host, HostRow())
+                    self.host_rows[event.host] = row.after(event.kind, event.reason, event.detail)
                 if event.held is Held.NOT_BEFORE and event.kind is not Kind.HELD:
                     self._due_changed.set()
             self._dispatch()
@@ -658,19 +661,17 @@ class Dispatcher:
 
     async def pause(self, host: str, reason: str) -> None:
         """No new starts there; what runs goes on. Raises UnknownHost, StoreError."""
-        await self._note_of_host(Note(kind=Kind.PAUSED, host=host, reason=reason), paused=reason)
+        await self._note_of_host(Note(kind=Kind.PAUSED, host=host, reason=reason))
 
     async def resume(self, host: str) -> None:
         """Raises UnknownHost, StoreError."""
-        await self._note_of_host(Note(kind=Kind.RESUMED, host=host), paused=None)
+        await self._note_of_host(Note(kind=Kind.RESUMED, host=host))
 
-    async def _note_of_host(self, note: Note, *, paused: str | None) -> None:
+    async def _note_of_host(self, note: Note) -> None:
         if note.host not in self.fleet.hosts:
             known = ", ".join(self.fleet.hosts)
             raise UnknownHost(f"no host {note.host!r} in {self.fleet.file}; known: {known}")
         await self.store.note([note], now=self._clock.wall())
-        row = self.host_rows.get(note.host, HostRow())
-        self.host_rows[note.host] = replace(row, paused=paused)
 
     def live_hosts(self) -> Sequence[str]:
         """Hosts that take starts now, pauses apart."""

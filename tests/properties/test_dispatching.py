@@ -192,9 +192,14 @@ def fleets(draw: st.DrawFn) -> Fleet:
     for host in hosts:
         owners = [h for h, card in cards.items() if h == card]
         cards[host] = draw(st.sampled_from([host, *owners]))
-    limits = {card: draw(st.sampled_from((1, 2, 1, 2, 4, 0))) for card in sorted(set(cards.values()))}
+    limits = {
+        card: draw(st.sampled_from((1, 2, 1, 2, 4, 0))) for card in sorted(set(cards.values()))
+    }
     options = st.lists(
-        st.sampled_from([o for o in OPTIONS if o.host in cards]), unique=True, min_size=1, max_size=4
+        st.sampled_from([o for o in OPTIONS if o.host in cards]),
+        unique=True,
+        min_size=1,
+        max_size=4,
     )
     return Fleet(cards=cards, limits=limits, routes={t: draw(options) for t in TYPES})
 
@@ -208,7 +213,7 @@ arrivals = st.tuples(
     seldom,
 )
 batches = st.lists(arrivals, min_size=1, max_size=9)
-paces = st.builds(Pace, rows=mostly, claims=mostly, pages=mostly)
+paces = st.just(Pace()) | st.builds(Pace, rows=mostly, claims=st.booleans(), pages=st.booleans())
 #: Which of several, counted round; often the first.
 which = st.just(0) | st.integers(0, 19)
 
@@ -311,7 +316,9 @@ class Dispatching(RuleBasedStateMachine):
             change,
             task=job.id,
             fence=fence,
-            waiting=shown.waiting if shown and shown.status in ("open", "ours", "elsewhere") else None,
+            waiting=shown.waiting
+            if shown and shown.status in ("open", "ours", "elsewhere")
+            else None,
             held=Held.BY_HAND if shown and shown.held else None,
             detail={"before": pack(before.waiting)} if before else None,
         )
@@ -344,8 +351,13 @@ class Dispatching(RuleBasedStateMachine):
             self.save(Kind.ACCEPTED, self.new_job(type_, model, priority, created_at, held))
         self.settle()
 
-    @rule(index=which, count=st.integers(1, 4), kind=st.sampled_from(
-        (Kind.CLOSED, Kind.CLOSED, Kind.BLOCKED, Kind.REOPENED, Kind.CANCELLED)))
+    @rule(
+        index=which,
+        count=st.integers(1, 4),
+        kind=st.sampled_from(
+            (Kind.CLOSED, Kind.CLOSED, Kind.BLOCKED, Kind.REOPENED, Kind.CANCELLED)
+        ),
+    )
     def attempts_end(self, index: int, count: int, kind: Kind) -> None:
         status = {Kind.REOPENED: "open", Kind.BLOCKED: "blocked"}.get(kind, "ended")
         for _ in range(count):
@@ -597,23 +609,26 @@ class Dispatching(RuleBasedStateMachine):
             self.claims.append(start.waiting.id)
         self.check_that_no_slot_idles()
 
-    def unread(self) -> set[Lane]:
-        return {read.lane.queue.lane for read in self.reads}
-
     def check_start(self, start: Start) -> None:
-        model, job, option = self.model, self.model.jobs[start.waiting.id], start.option
+        """It is what the model picks, even while some of what waits was not read yet."""
+        job, option = self.model.jobs[start.waiting.id], start.option
         assert job.is_ready, f"{job} starts and is not ready"
-        assert job.id not in model.running, f"{job} starts twice at once"
+        assert job.id not in self.model.running, f"{job} starts twice at once"
+        picked = self.model.pick()
+        assert picked == (job, option), f"{job} starts on {option}, but the least is {picked}"
         assert start.waiting == job.waiting
         assert start.seen == self.board.seen
-        free = model.free(job)
-        assert option in free, f"{job} starts on {option}, which takes none: {free} do"
-        assert (job, option) == model.pick()
 
     def check_that_no_slot_idles(self) -> None:
-        """Only a page that could hold a lesser task, one that could start, keeps slots waiting."""
-        if self.model.pick() is not None:
-            assert any(self.model.free_in(lane) for lane in self.unread())
+        """Only a page may be waited for, and only if it may hold something lesser."""
+        picked = self.model.pick()
+        if picked is None:
+            return
+        assert any(
+            tuple(read.after) < picked[0].place
+            and any(map(self.model.is_free, self.model.serving(read.lane.queue.lane)))
+            for read in self.reads
+        ), f"{picked} could start, and no page that is being read is in its way"
 
     def counts(self) -> Counter[tuple[Lane, int]]:
         return Counter((job.lane, job.priority) for job in self.model.waiting())
@@ -644,7 +659,9 @@ class Dispatching(RuleBasedStateMachine):
         self.stop(False)
         cards = {host: host for host in HOSTS}
         limits = dict.fromkeys(HOSTS, 1)
-        self.configure(Fleet(cards=cards, limits=limits, routes=dict.fromkeys(TYPES, OPTIONS)), True)
+        self.configure(
+            Fleet(cards=cards, limits=limits, routes=dict.fromkeys(TYPES, OPTIONS)), True
+        )
         for option in OPTIONS:
             self.say_option(option, Mode.UP)
         for host in HOSTS:
@@ -659,7 +676,9 @@ class Dispatching(RuleBasedStateMachine):
         self.settle()
         while running := [job for job in self.world.jobs.values() if job.status == "ours"]:
             for job in running:
-                self.save(Kind.CLOSED, replace(job, status="ended"), ends=True, fence=Fence("we", 1))
+                self.save(
+                    Kind.CLOSED, replace(job, status="ended"), ends=True, fence=Fence("we", 1)
+                )
             self.settle()
         assert {job.status for job in self.world.jobs.values()} <= {"ended"}
         assert not self.board.taken

@@ -79,10 +79,10 @@ class TroubledStore(MemoryStore):
         await self.probe()
         return await super()._commit(operation)
 
-    async def _look(self, look: Callable[[Views], T]) -> T:
+    async def _look(self, look: Callable[[Views], T], *, seek: bool) -> T:
         await self.probe()
         await self.readable.wait()
-        return await super()._look(look)
+        return await super()._look(look, seek=seek)
 
     async def probe(self) -> None:
         if self.trouble is not None:

@@ -220,7 +220,7 @@ def _sight(*, rows: dict[str, HostRow] | None = None) -> Sight:
         board.apply(row)
     return Sight(
         board=board, fleet=settings, host_rows=rows or {}, attempts={},
-        down_since=DownSince(0.0), monotonic=9.0,
+        down_since=DownSince(0.0), reasons={"a": "refused", "b": ""}, monotonic=9.0,
     )  # fmt: skip
 
 
@@ -237,6 +237,13 @@ def test_servers_on_one_card_show_its_slots_and_its_pin() -> None:
     assert (b.shares, b.limit, b.max, b.pinned) == ("a", 2, 2, True)
     # Out of hosts.yaml, but still here: it ends what it runs.
     assert (gone.name, gone.url, gone.pinned) == ("gone", "", False)
+
+
+@pytest.mark.pure
+def test_a_host_that_never_answered_says_what_it_last_said() -> None:
+    a, b, _ = _status(_sight()).hosts
+    assert (a.reason, b.reason) == ("refused", "not asked yet")
+    assert any(s.endswith(": refused") for s in _status(_sight()).needs_person)
 
 
 @pytest.mark.pure

@@ -398,6 +398,7 @@ def test_it_is_said_of_each_option_why_a_task_waits(tmp_path: Path) -> None:
             w.servers["c"].down = True
             waiting = await w.submit(title="y")
             await w.until(lambda: w.dispatcher.board.hosts["c"].mode.value == "down")
+            w.dispatcher.board.hosts["c"].reason = "not asked yet"  # as if it was down ever since
             why = (await w.ask("GET", f"/v1/tasks/{waiting}/why")).json
             reasons = {o["host"]: (o["reason"], o["detail"]) for o in why["options"]}
             assert reasons["a"] == ("no_slot", "all slots of the host are taken: 1 of 1")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from ygg.fleet import Option
-from ygg.journal import Event, Note
+from ygg.journal import Event, Kind, Note
 from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Rank, Status, Task, Waiting
 
 #: Hears of committed rows, in order, each once, before the writer is told of its success.
@@ -62,6 +62,27 @@ class HostRow:
     pin: int | None = None
     #: Why it is paused; None: it is not.
     paused: str | None = None
+
+    def after(self, kind: Kind, reason: str, detail: Mapping[str, Json]) -> HostRow:
+        """What a row of the journal about this host changes of it."""
+        match kind:
+            case Kind.RESIZED:
+                limit, start = detail.get("limit"), detail.get("start", self.start)
+                assert isinstance(limit, int)
+                known = start if isinstance(start, int) else self.start
+                return replace(self, limit=limit, start=known)
+            case Kind.PINNED:
+                pin = detail.get("limit")
+                assert isinstance(pin, int)
+                return replace(self, pin=pin)
+            case Kind.UNPINNED:
+                return replace(self, pin=None)
+            case Kind.PAUSED:
+                return replace(self, paused=reason)
+            case Kind.RESUMED:
+                return replace(self, paused=None)
+            case _:
+                return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

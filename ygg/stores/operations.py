@@ -7,7 +7,6 @@ raised before anything was written.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
 from ygg import lifecycle
@@ -295,7 +294,7 @@ class Operations:
     def _keep(self, note: Note) -> None:
         """Limits, pins and pauses outlive the process."""
         before = self.tables.hosts().get(note.host, HostRow())
-        row = host_row_after(before, note)
+        row = before.after(note.kind, storable(note.reason), note.detail)
         if row != before:
             self.tables.save_host(note.host, row)
 
@@ -385,24 +384,3 @@ def storable(text: str) -> str:
     A lone surrogate, half a character, is not UTF-8: it becomes a question mark.
     """
     return text.encode(errors="replace").decode()
-
-
-def host_row_after(row: HostRow, note: Note) -> HostRow:
-    """What a note changes of what is kept of its host."""
-    match note.kind:
-        case Kind.RESIZED:
-            limit, start = note.detail.get("limit"), note.detail.get("start", row.start)
-            assert isinstance(limit, int)
-            return replace(row, limit=limit, start=start if isinstance(start, int) else row.start)
-        case Kind.PINNED:
-            pin = note.detail.get("limit")
-            assert isinstance(pin, int)
-            return replace(row, pin=pin)
-        case Kind.UNPINNED:
-            return replace(row, pin=None)
-        case Kind.PAUSED:
-            return replace(row, paused=storable(note.reason))
-        case Kind.RESUMED:
-            return replace(row, paused=None)
-        case _:
-            return row

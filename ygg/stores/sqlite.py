@@ -14,7 +14,7 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,9 +197,19 @@ class SqliteStore(Shell):
                 for write in group:
                     self._carry_out([write])
             else:
-                self._fail(group, error)
+                # What waits behind it fails with it: a claim must not overtake one decided before.
+                self._fail([*group, *self._waiting()], error)
         else:
             self._announce(events, group)
+
+    def _waiting(self) -> Iterator[_Write[object]]:
+        """What was asked for meanwhile; the sign to end stays where it is."""
+        for _ in range(self._writes.qsize()):
+            write = self._writes.get_nowait()
+            if write is None:
+                self._writes.put(None)
+                return
+            yield write
 
     def _transact(self, group: Sequence[_Write[object]]) -> Sequence[Event]:
         tables, operations = self._opened()

@@ -178,7 +178,9 @@ class _Api:
 
     async def why(self, request: web.Request) -> web.Response:
         task, dispatcher = await self._get(request), self._dispatcher
-        return _json(views.why_json(task, dispatcher.board, dispatcher.store_trouble))
+        return _json(
+            views.why_json(task, dispatcher.board, dispatcher.store_trouble, self._reasons())
+        )
 
     async def cancel(self, request: web.Request) -> web.Response:
         orders.read_nothing(await request.read())
@@ -272,8 +274,13 @@ class _Api:
             host_rows=dispatcher.host_rows,
             attempts=dispatcher.attempts,
             down_since=self.down_since,
+            reasons=self._reasons(),
             monotonic=self._monotonic(),
         )
+
+    def _reasons(self) -> dict[str, str]:
+        healths = {h: self._dispatcher.keeper.host_health(h) for h in self._dispatcher.fleet.hosts}
+        return {host: health.reason for host, health in healths.items() if health is not None}
 
     async def _look(self, asked: Awaitable[T]) -> tuple[T | None, str | None]:
         """What the store says, or in words why it does not, soon."""

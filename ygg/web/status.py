@@ -134,6 +134,9 @@ class Sight:
     host_rows: Mapping[str, HostRow]
     attempts: Mapping[str, Attempt]
     down_since: DownSince
+    #: Of each host, what its last look or failure said. Fresher than the board's, whose rows tell
+    #: of changes only: a host that never answered is one that was "not asked yet" there.
+    reasons: Mapping[str, str]
     monotonic: float
 
 
@@ -159,7 +162,7 @@ def _host_status(sight: Sight, host: HostState, running: Iterable[str]) -> HostS
         api=settings.api,
         model=settings.model,
         up=host.mode,
-        reason=host.reason,
+        reason="" if host.mode is Mode.UP else sight.reasons.get(host.name) or host.reason,
         down_since=rfc3339(sight.down_since.of(host.name)) if down else None,
         paused=host.paused,
         limit=host.semaphore.slots.limit,

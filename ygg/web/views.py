@@ -45,12 +45,17 @@ def row_json(event: Event) -> dict[str, Json]:
     }
 
 
-def why_json(task: Task, board: Board, store_trouble: str | None) -> dict[str, Json]:
-    """Of each option of the task's route, why it can't start there now (null: it can)."""
+def why_json(
+    task: Task, board: Board, store_trouble: str | None, reasons: Mapping[str, str]
+) -> dict[str, Json]:
+    """Of each option of the task's route, why it can't start there now (null: it can).
+
+    `reasons` are hosts' own words for being down or resting.
+    """
     options: list[Json] = []
     if task.status is Status.OPEN:
         options = [
-            _option(board, option, reason, store_trouble)
+            _option(board, option, reason, store_trouble, reasons)
             for option, reason in board.why(task.lane, task.held).items()
         ]
     return {
@@ -63,7 +68,11 @@ def why_json(task: Task, board: Board, store_trouble: str | None) -> dict[str, J
 
 
 def _option(
-    board: Board, option: Option, reason: Reason | None, store_trouble: str | None
+    board: Board,
+    option: Option,
+    reason: Reason | None,
+    store_trouble: str | None,
+    reasons: Mapping[str, str],
 ) -> dict[str, Json]:
     host = board.hosts.get(option.host)
     detail = ""
@@ -77,7 +86,7 @@ def _option(
         elif host is not None and reason is Reason.OPTION_DOWN:
             told = host.options[option.model].reason
         elif host is not None and reason in (Reason.HOST_DOWN, Reason.HOST_RESTING):
-            told = host.reason
+            told = reasons.get(option.host) or host.reason
         elif host is not None and reason is Reason.NO_SLOT:
             slots = host.semaphore.slots
             told = f"{slots.active} of {slots.limit}"

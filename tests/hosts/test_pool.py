@@ -1,0 +1,129 @@
+"""The fleet's servers: met at first contact, learned from, and met anew after they were away."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from tests.bad_servers import FakeServer, status
+from tests.worlds import fleet
+from ygg.faults import Cause, Failure
+from ygg.fleet import Fleet, Option
+from ygg.hosts.pool import Pool
+
+
+def at(server: FakeServer, *, model: str | None = "m", key: str | None = None) -> Fleet:
+    """One host, `h`, at the server; its API is to be asked for."""
+    settings = fleet()
+    host = dataclasses.replace(settings.hosts["h"], url=server.url, model=model, key=key)
+    return dataclasses.replace(settings, hosts={"h": host})
+
+
+def test_a_host_is_met_once_and_then_only_looked_at() -> None:
+    async def story() -> None:
+        async with FakeServer("openai", slots=3) as server, Pool(at(server)) as pool:
+            await pool.look("h")
+            assert pool.most("h") == 3
+            met = len(server.asked)
+            await pool.look("h")
+            assert server.asked[met:] == ["/health"]
+            place = pool.place(Option("h", "m"))
+            assert (place.host, place.url, place.model) == ("h", server.url, "m")
+            assert server.requests == [], "no token was spent"
+
+    asyncio.run(story())
+
+
+def test_the_only_model_of_a_server_is_the_default() -> None:
+    async def story() -> None:
+        async with (
+            FakeServer("ollama", models=("just-me",)) as server,
+            Pool(at(server, model=None)) as pool,
+        ):
+            await pool.look("h")
+            assert pool.place(Option("h")).model == "just-me"
+            await pool.look_at_option(Option("h"))
+
+    asyncio.run(story())
+
+
+def test_several_models_and_none_named_is_for_a_person() -> None:
+    async def story() -> None:
+        async with (
+            FakeServer("ollama", models=("a", "b")) as server,
+            Pool(at(server, model=None)) as pool,
+        ):
+            await pool.look("h")
+            assert pool.place(Option("h")).model == ""
+            with pytest.raises(Failure, match=r"has not just one model.*`model:`") as caught:
+                await pool.look_at_option(Option("h"))
+            assert caught.value.cause is Cause.NO_MODEL
+
+    asyncio.run(story())
+
+
+def test_a_model_that_is_not_there_is_named_with_those_that_are() -> None:
+    async def story() -> None:
+        async with FakeServer("ollama", models=("qwen",)) as server, Pool(at(server)) as pool:
+            await pool.look("h")
+            with pytest.raises(Failure, match=r"has no model 'm' \(it has: qwen"):
+                await pool.look_at_option(Option("h", "m"))
+
+    asyncio.run(story())
+
+
+def test_a_host_that_was_away_is_met_anew() -> None:
+    async def story() -> None:
+        async with FakeServer("openai", slots=4) as server, Pool(at(server)) as pool:
+            await pool.look("h")
+            await server.down()
+            with pytest.raises(Failure):
+                await pool.look("h")
+            server.slots = 2  # it was restarted with other settings
+            await server.up()
+            await pool.look("h")
+            assert pool.most("h") == 2
+
+    asyncio.run(story())
+
+
+def test_a_host_nobody_met_has_no_place() -> None:
+    async def story() -> None:
+        async with FakeServer("openai") as server, Pool(at(server)) as pool:
+            with pytest.raises(Failure) as caught:
+                pool.place(Option("h", "m"))
+            assert (caught.value.cause, caught.value.taken) == (Cause.REFUSED, False)
+
+    asyncio.run(story())
+
+
+def test_a_key_that_is_not_there_is_configuration() -> None:
+    async def story() -> None:
+        async with (
+            FakeServer("openai") as server,
+            Pool(at(server, key="env:YGG_TEST_NO_SUCH_KEY")) as pool,
+        ):
+            with pytest.raises(Failure, match="YGG_TEST_NO_SUCH_KEY") as caught:
+                await pool.look("h")
+            assert caught.value.cause is Cause.UNAUTHORISED
+
+    asyncio.run(story())
+
+
+def test_measuring_forgives_a_server_that_fails() -> None:
+    async def story() -> None:
+        loaded = b'{"models":[{"name":"m:latest","size":900,"size_vram":700}]}'
+        paths = {"/api/ps": (200, loaded)}
+        async with FakeServer("ollama", paths=paths) as server, Pool(at(server)) as pool:
+            await pool.look("h")
+            assert pool.memory() == {"h": 700}
+            server.paths["/api/ps"] = (200, loaded.replace(b"700", b"800"))
+            await pool.measure()
+            assert pool.memory() == {"h": 800}
+            server.get_fault = status(500)
+            await pool.measure()
+            assert pool.memory() == {"h": 800}
+
+    asyncio.run(story())
