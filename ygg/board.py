@@ -7,7 +7,7 @@ deciding starts to assignment.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypedDict, cast
 
@@ -274,7 +274,9 @@ class Board:
         if taken is None:
             return
         self._unready.discard(task_id)
-        option = taken[0]
+        option, waiting = taken
+        # A page that was read before its claim and comes after its end must not bring it back.
+        self.backlog.lane(waiting.lane).remove(task_id)
         host = option.host
         host.semaphore.slots.give()
         host.active -= 1
@@ -430,8 +432,11 @@ class Board:
         self._drawn.clear()
         return sorted(short, key=lambda lane: lane.queue.lane)
 
-    def loaded(self, lane: LaneState, page: Iterable[Waiting], *, complete: bool) -> None:
+    def loaded(self, lane: LaneState, page: Sequence[Waiting], *, complete: bool) -> None:
         """A page that was asked for has come."""
+        for waiting in page:
+            if waiting.id in self.taken:
+                lane.queue.remove(waiting.id)  # the store looked before the claim was written
         lane.queue.load(page, complete=complete)
         self.dirty.add(lane)
         self._drawn.add(lane)
