@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import children
 from ygg.faults import Cause, Failure
 from ygg.fleet import TypeSettings
 from ygg.functions import Context
@@ -427,9 +428,9 @@ def test_a_cancelled_command_is_ended_with_its_group(tmp_path: Path, cancels: in
             await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await running
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+        assert children() == theirs, "a process is left, or was not reaped"
 
+    theirs = children()
     asyncio.run(story())
 
 

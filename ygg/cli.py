@@ -30,8 +30,13 @@ class Wrong(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
-    args = parser.parse_args(argv)
+    # The demo has flags of its own; argparse would take those that stand first for ours.
+    args, rest = parser.parse_known_args(given)
+    if rest and args.command != "demo":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.rest = rest
     run: Callable[[argparse.Namespace], int] | None = getattr(args, "run", None)
     if run is None:
         parser.print_help()
@@ -448,7 +453,6 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo", help="real model servers on this machine answer real tasks", add_help=False
     )
-    demo.add_argument("rest", nargs=argparse.REMAINDER)
     demo.set_defaults(run=_demo)
     return parser
 
