@@ -209,6 +209,20 @@ def test_a_busy_host_rests_as_long_as_it_asked_and_nobody_is_struck() -> None:
     run_virtual(story())
 
 
+def test_no_more_at_once_than_the_server_says_it_runs() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 4})) as w:
+            w.servers["h"].most_at_once = 2
+            await w.until(lambda: len(w.dispatcher.live_hosts()) == 1)
+            await w.submit(*(draft() for _ in range(9)))
+            await w.settled()
+            assert w.servers["h"].most == 2
+            resized = [e for e in w.store.tables.rows if e.reason == "server_parallelism"]
+            assert [dict(e.detail) for e in resized] == [{"before": 4, "limit": 2}]
+
+    run_virtual(story())
+
+
 def test_idle_hosts_are_looked_at_and_busy_ones_judged_by_their_traffic() -> None:
     async def story() -> None:
         async with world() as w:

@@ -2,41 +2,41 @@
 
 Everything that changes what may start is a committed row of the journal. The store tells of its
 rows in order (`_absorb`), the board takes them in, `assign` decides, and each decided start is
-carried out by an `_Attempt`. Deciding is left to the pure modules, health to keeper.py.
+carried out. Deciding is left to the pure modules, health to keeper.py, writing down how an attempt
+ended to endings.py, a store that takes no writes to outages.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from enum import Enum
-from typing import Final, Protocol, TypeVar
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final, TypeVar
 
-from ygg.artifacts import ArtifactError
-from ygg.assignment import Start, assign
+from ygg.assignment import assign
+from ygg.attempt import Attempt, Stop
 from ygg.board import Board, LaneState, Reason, configuration_detail
-from ygg.faults import Cause, Failure, Next
+from ygg.endings import Endings
+from ygg.faults import Cause, Failure
 from ygg.fleet import Fleet, Option
-from ygg.handlers import Handler, Place, handler_for
+from ygg.handlers import Handler, handler_for
 from ygg.health import Mode
 from ygg.hosts.base import Answer
 from ygg.journal import Event, Kind, Note
-from ygg.keeper import Keeper, Prober
+from ygg.keeper import Keeper
 from ygg.lifecycle import Refused
+from ygg.outages import Outages
+from ygg.ports import Answers, Clock, Meter, Servers
 from ygg.stores.base import Added, HostRow, StoreError, TaskStore
-from ygg.tasks import Draft, Held, Json, Lane, Outcome, Status, Task
+from ygg.tasks import Draft, Held, Json, Lane, Task
 
 T = TypeVar("T")
 log = logging.getLogger("ygg.dispatcher")
 
-#: What the error of a task says that a drain cut off; `ygg retry --drained` looks for it.
-DRAINED: Final = "drained"
 #: How long a drain goes on trying to write to a store that takes nothing, in seconds.
 _FLUSH_SECONDS: Final = 30.0
-_RETRY_FIRST, _RETRY_LONGEST = 0.1, 5.0
 
 
 class Draining(Exception):
@@ -53,77 +53,6 @@ class Unroutable(Exception):
 
 class UnknownHost(LookupError):
     """hosts.yaml has no host of that name."""
-
-
-class Servers(Prober, Protocol):
-    """Where options are. Raises Failure."""
-
-    def place(self, option: Option) -> Place: ...
-
-    def most(self, host: str) -> int | None:
-        """How many the server said it runs at once; None: it didn't say."""
-
-
-class Answers(Protocol):
-    """Where answers are kept (artifacts.py). All raise ArtifactError."""
-
-    async def write(self, task_id: str, text: str, thinking: str, day: date) -> str: ...
-
-    async def read(self, path: str) -> str:
-        """Raises NoArtifact."""
-
-    async def probe(self) -> None:
-        """Whether answers can be written, by writing."""
-
-
-class Meter(Protocol):
-    """Hears of tokens as they flow."""
-
-    def tokens(self, host: str, *, prompt: int, completion: int) -> None: ...
-
-
-class Clock(Protocol):
-    def wall(self) -> float:
-        """Seconds since the epoch."""
-
-    def monotonic(self) -> float: ...
-
-
-class Stop(Enum):
-    """Why a run is ended before its answer."""
-
-    CANCELLED = "cancelled"
-    DRAINED = "drained"
-
-
-@dataclass(eq=False, slots=True)
-class Attempt:
-    """A start that is being carried out; also hears of its tokens."""
-
-    start: Start
-    meter: Meter
-    #: None while it is being claimed.
-    task: Task | None = None
-    #: Monotonic seconds at which the host was asked.
-    began: float | None = None
-    stop: Stop | None = None
-    #: True from the moment its end is being written: too late to stop it.
-    ending: bool = False
-    runner: asyncio.Task[None] | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def tokens(self, *, prompt: int = 0, completion: int = 0) -> None:
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
-        self.meter.tokens(self.start.option.host, prompt=prompt, completion=completion)
-
-    def request_stop(self, stop: Stop) -> None:
-        if self.stop is None and not self.ending:
-            self.stop = stop
-            if self.began is not None and self.runner is not None:
-                self.runner.cancel()
 
 
 class Dispatcher:
@@ -144,11 +73,20 @@ class Dispatcher:
         self.artifacts = artifacts
         self.board = Board()
         self.attempts: dict[str, Attempt] = {}
-        #: Why the store takes no writes, as last seen; None: it does.
-        self.store_trouble: str | None = None
         self.host_rows: dict[str, HostRow] = {}
         self.identity = identity
-        self.keeper = Keeper(servers, write=self._note, active=self._active_on, now=clock.monotonic)
+        #: Claims that are being written.
+        self._claiming = 0
+        self._outages = Outages(
+            store,
+            artifacts,
+            clock,
+            began=self._stop_starts,
+            over=self._begin_anew,
+            settled=lambda: self._claiming == 0,
+        )
+        self.keeper = Keeper(self, write=self._note, active=self._active_on, now=clock.monotonic)
+        self._endings = Endings(store, self.keeper, self._outages, fleet=lambda: self.fleet)
         self._meter = meter
         self._clock = clock
         self._handlers: dict[str, Handler] = {}
@@ -156,9 +94,7 @@ class Dispatcher:
         self._next_due: float | None = None
         self._due_changed = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._store_failed = asyncio.Event()
         self._services: list[asyncio.Task[None]] = []
-        self._claiming = 0
         self._broke = asyncio.Event()
         self._broken: Exception | None = None
 
@@ -191,7 +127,7 @@ class Dispatcher:
         for host in self.fleet.hosts:
             self._serve(self.keeper.watch(host), f"watch {host}")
         self._serve(self._release_due(), "release due tasks")
-        self._serve(self._recover_store(), "recover the store")
+        self._serve(self._outages.watch(), "recover the store")
         self._serve(self._tick(), "safety net")
         self._serve(self._end_when_broken(), "invariants")
         return restored.rescued
@@ -352,7 +288,7 @@ class Dispatcher:
             page = await self.store.ready(queue.lane, after=after, limit=limit)
         except StoreError as error:
             queue.reading_failed()
-            self._trouble(error)  # once the store is well again, all lanes are looked at
+            self._outages.report(error)  # once the store is well again, all lanes are looked at
             return
         self.board.loaded(lane, page, complete=len(page) < limit)
         self._dispatch()
@@ -378,7 +314,7 @@ class Dispatcher:
                 start.waiting.id, option=start.option, seen=start.seen, now=self._clock.wall()
             )
         except StoreError as error:
-            self._trouble(error)
+            self._outages.report(error)
             self.board.untake(start.waiting.id)
             return None
         finally:
@@ -413,7 +349,7 @@ class Dispatcher:
             log.exception("event=attempt_broke task=%s host=%s", task.id, option.host)
             failure = Failure(Cause.INTERNAL, f"internal error: {error!r}; see the log", taken=True)
         attempt.ending = True
-        await self._end(attempt, task, answer=answer, artifact=artifact, failure=failure)
+        await self._endings.write(attempt, task, answer=answer, artifact=artifact, failure=failure)
         if self.attempts.get(task.id) is attempt and task.id in self.board.taken:
             # The end stood already, or another dispatcher's fence: no row of ours told of it.
             log.error("event=fence_moved task=%s attempt=%d", task.id, task.attempt)
@@ -422,148 +358,31 @@ class Dispatcher:
 
     async def _keep_answer(self, task: Task, answer: Answer) -> str:
         """Write the answer; where the disk takes none, keep it and try again until it does."""
-        day = datetime.fromtimestamp(self._clock.wall(), UTC).date()
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                return await self.artifacts.write(task.id, answer.text, answer.thinking, day)
-            except ArtifactError as error:
-                self._trouble(error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _RETRY_LONGEST)
-
-    async def _end(
-        self,
-        attempt: Attempt,
-        task: Task,
-        *,
-        answer: Answer | None,
-        artifact: str,
-        failure: Failure | None,
-    ) -> None:
-        """Write what became of the attempt, and what it showed of its host, in one commit."""
-        option, fence, store = attempt.start.option, task.fence, self.store
-        if answer is not None and failure is None:
-            notes = self.keeper.worked(option)
-            about = _about(answer)
-            await self._persist(
-                lambda now: store.finish(
-                    task.id, fence, artifact=artifact, answer=about, now=now, notes=notes
-                )
-            )
-        elif failure is not None:
-            await self._end_failed(task, option, failure)
-        elif attempt.stop is Stop.CANCELLED:
-            await self._persist(
-                lambda now: store.finish(task.id, fence, outcome=Outcome.CANCELLED, now=now)
-            )
-        elif self.fleet.dispatcher.after_drain == "block" and attempt.began is not None:
-            error = (
-                f"{DRAINED}: the dispatcher ended before its answer came; "
-                "`ygg retry --drained` sends it back"
-            )
-            await self._persist(
-                lambda now: store.block(task.id, fence, error=error, reason=DRAINED, now=now)
-            )
-        else:
-            await self._reopen(task, error=DRAINED, reason=DRAINED, strike=False, notes=())
-
-    async def _end_failed(self, task: Task, option: Option, failure: Failure) -> None:
-        again = self.fleet.types[task.type].repeat or not failure.taken
-        if failure.verdict.next is Next.REOPEN and again:
-            notes = self.keeper.failed(option, failure)
-            await self._reopen(
-                task,
-                error=failure.message,
-                reason=failure.cause.value,
-                strike=failure.strike,
-                notes=notes,
-            )
-            return
-        if failure.verdict.next is Next.BLOCK:
-            notes = self.keeper.blocked(option, failure.cause, failure.message)
-        else:
-            notes = self.keeper.failed(option, failure)
-        error, strike = failure.message, failure.strike
-        await self._persist(
-            lambda now: self.store.block(
-                task.id,
-                task.fence,
-                error=error,
-                reason=failure.cause.value,
-                strike=strike,
-                now=now,
-                notes=notes,
-            )
-        )
-
-    async def _reopen(
-        self, task: Task, *, error: str, reason: str, strike: bool, notes: Sequence[Note]
-    ) -> None:
-        await self._persist(
-            lambda now: self.store.reopen(
-                task.id,
-                task.fence,
-                error=error,
-                reason=reason,
-                strike=strike,
-                max_strikes=self.fleet.dispatcher.max_strikes,
-                now=now,
-                notes=notes,
+        return await self._outages.persist(
+            lambda now: self.artifacts.write(
+                task.id, answer.text, answer.thinking, datetime.fromtimestamp(now, UTC).date()
             )
         )
 
     # -- the store's bad days --------------------------------------------------------------------
 
-    async def _persist(self, write: Callable[[float], Awaitable[T]]) -> T:
-        """Write it, whatever the store has to go through; every write may be repeated."""
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                return await write(self._clock.wall())
-            except StoreError as error:
-                self._trouble(error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _RETRY_LONGEST)
+    @property
+    def store_trouble(self) -> str | None:
+        """Why nothing can be written, as last seen; None: it can."""
+        return self._outages.trouble
 
     async def _note(self, notes: Sequence[Note]) -> None:
-        await self._persist(lambda now: self.store.note(notes, now=now))
+        await self._outages.persist(lambda now: self.store.note(notes, now=now))
 
-    def _trouble(self, error: Exception) -> None:
-        """The store, or the artifacts' disk, takes no writes: no new starts until it does."""
-        if self.store_trouble is None:
-            log.error("event=store_trouble error=%r", str(error))
-        self.store_trouble = str(error)
+    def _stop_starts(self) -> None:
         if self.board.stopped is None:
             self.board.stopped = Reason.STORE
-        self._store_failed.set()
 
-    async def _recover_store(self) -> None:
-        """While the store is in trouble, ask it with growing pauses; log once a minute."""
-        while True:
-            await self._store_failed.wait()
-            began = told = self._clock.monotonic()
-            pause = _RETRY_FIRST
-            while self._store_failed.is_set():
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _RETRY_LONGEST)
-                try:
-                    await self.store.probe()
-                    await self.artifacts.probe()
-                except (StoreError, ArtifactError) as error:
-                    self.store_trouble = str(error)
-                    if self._clock.monotonic() - told >= 60.0:
-                        told = self._clock.monotonic()
-                        log.error("event=store_trouble error=%r", str(error))  # noqa: TRY400 - told whole
-                else:
-                    if self._claiming == 0:
-                        self._store_failed.clear()
-            log.info("event=store_well seconds=%.1f", self._clock.monotonic() - began)
-            self.store_trouble = None
-            if self.board.stopped is Reason.STORE:
-                self.board.stopped = None
-            self.board.look_at_all()
-            self._dispatch()
+    def _begin_anew(self) -> None:
+        if self.board.stopped is Reason.STORE:
+            self.board.stopped = None
+        self.board.look_at_all()
+        self._dispatch()
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -589,7 +408,9 @@ class Dispatcher:
             except TimeoutError:
                 pass
             self._due_changed.clear()
-            self._next_due = await self._persist(lambda now: self.store.release_due(now=now))
+            self._next_due = await self._outages.persist(
+                lambda now: self.store.release_due(now=now)
+            )
 
     def created_at(self) -> float:
         """The time of birth for the next task: never before that of the last one."""
@@ -625,7 +446,7 @@ class Dispatcher:
         try:
             return await self.store.add(born, now=now)
         except StoreError as error:
-            self._trouble(error)
+            self._outages.report(error)
             raise
 
     def _check_route(self, draft: Draft) -> None:
@@ -682,19 +503,3 @@ def _resized(host: str, *, before: int, limit: int, reason: str) -> Note:
     return Note(
         kind=Kind.RESIZED, host=host, reason=reason, detail={"before": before, "limit": limit}
     )
-
-
-def _about(answer: Answer) -> dict[str, Json]:
-    """What is kept of an answer beside its text."""
-    return {
-        "finish": answer.finish,
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
-        "seconds": round(answer.seconds, 3),
-        "server_wait_seconds": answer.server_wait_seconds,
-        "thinking": bool(answer.thinking),
-    }
-
-
-def blocked_by_drain(task: Task) -> bool:
-    return task.status is Status.BLOCKED and (task.error or "").startswith(DRAINED)

@@ -78,10 +78,14 @@ class Health:
     def probe_failed(self, now: float, reason: str) -> Health:
         if self.mode is not Mode.DOWN:
             return self.failed(now, reason)
-        # 0.5 s was waited already; the first unanswered probe makes it 1 s.
-        unanswered = min(self.unanswered + 1, 30)
-        pause = min(self.pace.first * 2**unanswered, self.pace.longest)
-        return replace(self, reason=reason, look_at=now + pause, unanswered=unanswered)
+        # After a fall the first pause is over by the first probe; a new host is asked at once.
+        pauses = self.unanswered + (1 if self.falls else 0)
+        return replace(
+            self,
+            reason=reason,
+            look_at=now + min(self.pace.first * 2**pauses, self.pace.longest),
+            unanswered=min(self.unanswered + 1, 30),
+        )
 
     def probe_answered(self, now: float) -> Health:
         if self.mode is Mode.RESTING:
@@ -102,7 +106,9 @@ class Health:
 
     def doubted(self, now: float) -> Health:
         """Something is odd, its fault unproven: look at once, judge by the answer."""
-        return self if self.mode is Mode.DOWN else replace(self, look_at=now)
+        if self.mode in (Mode.DOWN, Mode.RESTING):
+            return self  # it is looked at soon anyway, and a rest is not cut short
+        return replace(self, look_at=now)
 
     def busy(self, now: float, retry_after: float | None, reason: str) -> Health:
         """It asked to be left alone: for so long, or from 1 s doubling while it goes on."""

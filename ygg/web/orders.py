@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from ygg.dispatcher import DRAINED, Dispatcher, blocked_by_drain
+from ygg.dispatcher import Dispatcher
+from ygg.endings import DRAINED, blocked_by_drain
 from ygg.lifecycle import Refused, retried
 from ygg.stores.base import Query, UnknownTask
 from ygg.tasks import Status

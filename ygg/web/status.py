@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ygg.attempt import Attempt
 from ygg.board import Board, HostState, Reason
-from ygg.dispatcher import Attempt
 from ygg.fleet import Fleet, HostSettings
 from ygg.health import Mode
 from ygg.journal import Event, Kind

@@ -1,0 +1,130 @@
+"""How the end of an attempt is written: what becomes of the task, and what it showed of its host.
+
+One commit for both. Whose fault it was is faults.py's to say, what it does to a host's health
+keeper.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ygg.attempt import Attempt, Stop
+from ygg.faults import Failure, Next
+from ygg.fleet import Fleet, Option
+from ygg.hosts.base import Answer
+from ygg.journal import Note
+from ygg.keeper import Keeper
+from ygg.outages import Outages
+from ygg.stores.base import TaskStore
+from ygg.tasks import Json, Outcome, Status, Task
+
+#: What the error of a task says that a drain cut off; `ygg retry --drained` looks for it.
+DRAINED: Final = "drained"
+
+
+class Endings:
+    def __init__(
+        self, store: TaskStore, keeper: Keeper, outages: Outages, *, fleet: Callable[[], Fleet]
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._outages = outages
+        self._fleet = fleet
+
+    async def write(
+        self,
+        attempt: Attempt,
+        task: Task,
+        *,
+        answer: Answer | None,
+        artifact: str,
+        failure: Failure | None,
+    ) -> None:
+        """Write what became of the attempt, and what it showed of its host, in one commit."""
+        option, fence, store = attempt.start.option, task.fence, self._store
+        if answer is not None and failure is None:
+            notes = self._keeper.worked(option)
+            about = _about(answer)
+            await self._outages.persist(
+                lambda now: store.finish(
+                    task.id, fence, artifact=artifact, answer=about, now=now, notes=notes
+                )
+            )
+        elif failure is not None:
+            await self._end_failed(task, option, failure)
+        elif attempt.stop is Stop.CANCELLED:
+            await self._outages.persist(
+                lambda now: store.finish(task.id, fence, outcome=Outcome.CANCELLED, now=now)
+            )
+        elif self._fleet().dispatcher.after_drain == "block" and attempt.began is not None:
+            error = (
+                f"{DRAINED}: the dispatcher ended before its answer came; "
+                "`ygg retry --drained` sends it back"
+            )
+            await self._outages.persist(
+                lambda now: store.block(task.id, fence, error=error, reason=DRAINED, now=now)
+            )
+        else:
+            await self._reopen(task, error=DRAINED, reason=DRAINED, strike=False, notes=())
+
+    async def _end_failed(self, task: Task, option: Option, failure: Failure) -> None:
+        again = self._fleet().types[task.type].repeat or not failure.taken
+        if failure.verdict.next is Next.REOPEN and again:
+            notes = self._keeper.failed(option, failure)
+            await self._reopen(
+                task,
+                error=failure.message,
+                reason=failure.cause.value,
+                strike=failure.strike,
+                notes=notes,
+            )
+            return
+        if failure.verdict.next is Next.BLOCK:
+            notes = self._keeper.blocked(option, failure.cause, failure.message)
+        else:
+            notes = self._keeper.failed(option, failure)
+        error, strike = failure.message, failure.strike
+        await self._outages.persist(
+            lambda now: self._store.block(
+                task.id,
+                task.fence,
+                error=error,
+                reason=failure.cause.value,
+                strike=strike,
+                now=now,
+                notes=notes,
+            )
+        )
+
+    async def _reopen(
+        self, task: Task, *, error: str, reason: str, strike: bool, notes: Sequence[Note]
+    ) -> None:
+        await self._outages.persist(
+            lambda now: self._store.reopen(
+                task.id,
+                task.fence,
+                error=error,
+                reason=reason,
+                strike=strike,
+                max_strikes=self._fleet().dispatcher.max_strikes,
+                now=now,
+                notes=notes,
+            )
+        )
+
+
+def _about(answer: Answer) -> dict[str, Json]:
+    """What is kept of an answer beside its text."""
+    return {
+        "finish": answer.finish,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "seconds": round(answer.seconds, 3),
+        "server_wait_seconds": answer.server_wait_seconds,
+        "thinking": bool(answer.thinking),
+    }
+
+
+def blocked_by_drain(task: Task) -> bool:
+    return task.status is Status.BLOCKED and (task.error or "").startswith(DRAINED)
