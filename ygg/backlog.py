@@ -47,6 +47,8 @@ class LaneQueue:
         heapq.heappush(self._heap, (rank, task_id))
         if len(self._live) > 2 * self.page and self._changed is None:
             self._trim()
+        elif len(self._heap) > 2 * (len(self._live) + self.page):
+            self._sweep()
 
     def remove(self, task_id: str) -> None:
         self._live.pop(task_id, None)
@@ -106,6 +108,11 @@ class LaneQueue:
 
     def reading_failed(self) -> None:
         self._changed = None
+
+    def _sweep(self) -> None:
+        """Behind a head that nothing may run, leftovers never surface: drop them."""
+        self._heap = [(rank, task_id) for task_id, rank in self._live.items()]
+        heapq.heapify(self._heap)
 
     def _trim(self) -> None:
         kept = heapq.nsmallest(self.page, ((rank, i) for i, rank in self._live.items()))
