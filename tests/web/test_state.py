@@ -14,10 +14,11 @@ from ygg.board import Board, Reason, configuration_detail
 from ygg.faults import Cause, Failure
 from ygg.fleet import Option, SlotSettings
 from ygg.journal import Event, Kind
+from ygg.shapes import DispatcherStatus
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import Held, Lane, Rank, Status, Waiting
 from ygg.web.guard import Limits
-from ygg.web.status import DispatcherStatus, DownSince, Sight, dispatcher_status
+from ygg.web.status import DownSince, Sight, dispatcher_status
 from ygg.web.views import IN_WORDS
 
 

@@ -1,7 +1,7 @@
 """The dispatcher's state as plain values: what GET /v1/status and GET /v1/hosts say.
 
-Pure functions of what the parts hold. `ygg status` prints from these very values, and the live
-page draws them.
+Pure functions of what the parts hold; the values' types are shapes.py's. `ygg status` prints from
+these very values, and the live page draws them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from ygg.attempt import Attempt
 from ygg.board import Board, HostState, Reason
 from ygg.fleet import Fleet, HostSettings
 from ygg.health import Mode
 from ygg.journal import Event, Kind
+from ygg.shapes import (
+    BlockedError,
+    DispatcherStatus,
+    HostStatus,
+    OptionStatus,
+    RunningTask,
+    WaitingStatus,
+)
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import PRIORITIES, Held, Lane, Status
 from ygg.version import VERSION
@@ -24,82 +30,6 @@ from ygg.wire import rfc3339
 
 #: Of so many different errors of blocked tasks the sentences tell.
 _ERRORS_TOLD = 5
-
-
-class RunningTask(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    title: str
-    type: str
-    priority: int
-    #: Since the host was asked; null while the task is being claimed.
-    running_seconds: float | None
-    #: That the model has said so far.
-    tokens: int
-
-
-class OptionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on a host that takes no starts, or is on trial."""
-
-    model: str
-    up: Mode
-    reason: str
-
-
-class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    #: Empty once it is no longer in hosts.yaml and only ends what it runs.
-    url: str
-    api: str | None
-    model: str | None
-    up: Mode
-    reason: str
-    #: RFC 3339; null unless it is down.
-    down_since: str | None
-    #: Why a person paused it; null: nobody did.
-    paused: str | None
-    limit: int
-    min: int
-    max: int
-    pinned: bool
-    active: int
-    #: Of its semaphore, which other hosts may share.
-    available_slots: int
-    #: The host whose slots it uses.
-    shares: str | None
-    options: Sequence[OptionStatus]
-    tasks: Sequence[RunningTask]
-
-
-class WaitingStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks that wait for nothing but a slot."""
-
-    total: int
-    by_priority: Mapping[str, int]
-    by_type: Mapping[str, int]
-    #: Null when nothing waits, or the store can't say.
-    oldest_wait_seconds: float | None
-
-
-class BlockedError(msgspec.Struct, frozen=True, kw_only=True):
-    error: str
-    count: int
-
-
-class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
-    version: str
-    pid: int
-    started_at: str
-    draining: bool
-    #: Why the store takes no writes, or can't be read; null: it is well.
-    store_trouble: str | None
-    hosts: Sequence[HostStatus]
-    waiting: WaitingStatus
-    #: Tasks by status; empty when the store can't be read, as are the next two.
-    counts: Mapping[str, int]
-    held: Mapping[str, int]
-    blocked: Sequence[BlockedError]
-    #: What nobody but a person can mend, in sentences.
-    needs_person: Sequence[str]
 
 
 class DownSince:

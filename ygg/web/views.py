@@ -36,6 +36,7 @@ def row_json(event: Event) -> dict[str, Json]:
         "position": event.position,
         "at": rfc3339(event.at),
         "kind": event.kind.value,
+        "task": event.task or None,
         "host": event.host or None,
         "model": event.model or None,
         "attempt": None if event.fence is None else event.fence.attempt,

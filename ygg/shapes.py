@@ -1,0 +1,223 @@
+"""What the dispatcher's answers look like over HTTP, as types: sent, described and read by these.
+
+Only values, light enough for `ygg status`; how they come about is left to the interface's views.
+A reader leaves out fields that it does not know, so that old clients read newer answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ygg.health import Mode
+from ygg.tasks import Held, Outcome, Status
+
+# -- tasks ---------------------------------------------------------------------------------------
+
+
+class AnswerView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an answer beside its text."""
+
+    #: "stop", or "length": cut at the token limit.
+    finish: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    #: How long the model server took.
+    seconds: float | None = None
+    #: That the task spent queued inside the model server, if it says so.
+    server_wait_seconds: float | None = None
+    #: Whether the model showed its thinking, which is kept apart.
+    thinking: bool = False
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task, and what became of it. Times are RFC 3339, as 2026-11-24T03:20:00.000Z."""
+
+    id: str
+    title: str
+    description: str
+    labels: tuple[str, ...]
+    type: str
+    #: 0 critical .. 4 backlog; lower runs first.
+    priority: int
+    created_at: str
+    status: Status
+    #: Of closed tasks.
+    outcome: Outcome | None
+    error: str | None
+    host: str | None
+    #: How often it was started.
+    attempt: int
+    #: Attempts that may have hurt; a few of them block it.
+    strikes: int
+    started_at: str | None
+    ended_at: str | None
+    #: Path of the answer below the artifacts folder.
+    artifact: str | None
+    key: str | None
+    #: As it came.
+    metadata: Any
+    #: A person said that it runs next.
+    run_next: bool
+    not_before: str | None
+    #: Why it is held back; null: it is not.
+    held: Held | None
+    submitter: str
+    source: str | None
+    source_id: str | None
+    #: That it asks for; empty: any of its route.
+    model: str
+    system: str | None
+    options: Mapping[str, Any]
+    #: Seconds that a run may take; null: as its type says.
+    timeout: float | None
+    answer: AnswerView | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more happens to it unless a person acts."""
+        return self.status in (Status.CLOSED, Status.BLOCKED)
+
+
+class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks, the latest first, and the cursor of the next page; null: there is none."""
+
+    tasks: tuple[TaskView, ...]
+    next: str | None
+
+
+class RowView(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the journal: something that happened."""
+
+    #: Rises from row to row.
+    position: int
+    at: str
+    kind: str
+    task: str | None
+    host: str | None
+    model: str | None
+    attempt: int | None
+    #: Of starts: the position up to which the decision had seen the journal.
+    seen: int | None
+    reason: str | None
+    detail: Mapping[str, Any]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows, and the position after which the next ones come; null: these are all."""
+
+    history: tuple[RowView, ...]
+    next: str | None
+
+
+class WhyOption(msgspec.Struct, frozen=True, kw_only=True):
+    """A host, with a model, that may serve the task."""
+
+    host: str
+    model: str | None
+    #: Why the task can't start there now, in a word of a closed list; null: it can.
+    reason: str | None
+    #: The same for people.
+    detail: str
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a task does not run."""
+
+    id: str
+    status: Status
+    held: Held | None
+    summary: str
+    options: tuple[WhyOption, ...]
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that went back to their places, or would."""
+
+    count: int
+    tasks: tuple[str, ...]
+
+
+# -- hosts and the whole -------------------------------------------------------------------------
+
+
+class RunningTask(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    title: str
+    type: str
+    priority: int
+    #: Since the host was asked; null while the task is being claimed.
+    running_seconds: float | None
+    #: That the model has said so far.
+    tokens: int
+
+
+class OptionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on a host that takes no starts, or is on trial."""
+
+    model: str
+    up: Mode
+    reason: str
+
+
+class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    #: Empty once it is no longer in hosts.yaml and only ends what it runs.
+    url: str
+    api: str | None
+    model: str | None
+    up: Mode
+    reason: str
+    #: RFC 3339; null unless it is down.
+    down_since: str | None
+    #: Why a person paused it; null: nobody did.
+    paused: str | None
+    limit: int
+    min: int
+    max: int
+    pinned: bool
+    active: int
+    #: Of its semaphore, which other hosts may share.
+    available_slots: int
+    #: The host whose slots it uses.
+    shares: str | None
+    options: Sequence[OptionStatus]
+    tasks: Sequence[RunningTask]
+
+
+class WaitingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that wait for nothing but a slot."""
+
+    total: int
+    by_priority: Mapping[str, int]
+    by_type: Mapping[str, int]
+    #: Null when nothing waits, or the store can't say.
+    oldest_wait_seconds: float | None
+
+
+class BlockedError(msgspec.Struct, frozen=True, kw_only=True):
+    error: str
+    count: int
+
+
+class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    pid: int
+    started_at: str
+    draining: bool
+    #: Why the store takes no writes, or can't be read; null: it is well.
+    store_trouble: str | None
+    hosts: Sequence[HostStatus]
+    waiting: WaitingStatus
+    #: Tasks by status; empty when the store can't be read, as are the next two.
+    counts: Mapping[str, int]
+    held: Mapping[str, int]
+    blocked: Sequence[BlockedError]
+    #: What nobody but a person can mend, in sentences.
+    needs_person: Sequence[str]
+
+
+class Hosts(msgspec.Struct, frozen=True, kw_only=True):
+    hosts: Sequence[HostStatus]
