@@ -390,8 +390,10 @@ class Dispatcher:
         """The safety net: should an event ever have been missed, this is how long it costs."""
         while True:
             await asyncio.sleep(self.fleet.dispatcher.poll_seconds)
-            modes = {name: host.mode for name, host in self.board.hosts.items()}
-            if unheard := self.keeper.unheard(modes):
+            hosts = self.board.hosts
+            options = {o.option: o.mode for host in hosts.values() for o in host.options.values()}
+            modes = {name: host.mode for name, host in hosts.items()}
+            if unheard := self.keeper.unheard(modes, options):
                 await self._note(unheard)
             self._dispatch()
 

@@ -38,10 +38,13 @@ class _Kept:
     #: Set to have it looked at anew: a timer changed.
     stir: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: bool = False
-    #: The board had another mode when last compared.
-    wrong: bool = False
+    #: Whose modes the board had wrong when last compared, by option (None: the host itself).
+    wrong: set[Option | None] = field(default_factory=set)
     #: Modes as last written to the journal, by option (None: the host itself).
     written: dict[Option | None, Mode] = field(default_factory=dict)
+
+    def mode(self, what: Option | None) -> Mode:
+        return self.health.mode if what is None else self.options[what].mode
 
 
 class Keeper:
@@ -153,7 +156,9 @@ class Keeper:
 
     async def watch(self, host: str) -> None:
         """Ask a host whenever it needs asking, until it is removed. Never raises Failure."""
-        while (kept := self._hosts.get(host)) is not None:
+        kept = self._hosts.get(host)
+        # One that came back meanwhile has another watch.
+        while kept is not None and self._hosts.get(host) is kept:
             kept.stir.clear()
             due = min(self._due(kept), default=None)
             if due is None or due > self._now():
@@ -164,6 +169,8 @@ class Keeper:
                     pass
                 continue
             await self._look(host, kept)
+            if self._hosts.get(host) is not kept:
+                return  # removed while it was asked
             notes = self._changes(host)
             if notes:
                 await self._write(notes)
@@ -212,22 +219,27 @@ class Keeper:
             log.info("event=option_answers host=%s model=%s", option.host, option.model)
         kept.options[option] = health
 
-    def unheard(self, modes: Mapping[str, Mode]) -> list[Note]:
-        """Rows again for hosts whose mode the board has had wrong since the last call.
+    def unheard(self, hosts: Mapping[str, Mode], options: Mapping[Option, Mode]) -> list[Note]:
+        """Rows again for whatever the board has had wrong since the last call.
 
         A write that carried a note may have changed nothing, because its fence had moved on.
+
+        Args:
+            hosts: modes as the board has them.
+            options: likewise; one that the board never saw is up there.
         """
         notes: list[Note] = []
-        for host, mode in modes.items():
-            kept = self._hosts.get(host)
-            if kept is None or mode is kept.health.mode:
-                if kept is not None:
-                    kept.wrong = False
-            elif kept.wrong:
-                kept.written[None] = mode
-                notes += self._changes(host)
-            else:
-                kept.wrong = True
+        for name, board_mode in hosts.items():
+            kept = self._hosts.get(name)
+            if kept is None:
+                continue
+            board: dict[Option | None, Mode] = {None: board_mode}
+            board |= {option: options.get(option, Mode.UP) for option in kept.options}
+            wrong = {what for what, mode in board.items() if mode is not kept.mode(what)}
+            lost = wrong & kept.wrong
+            kept.wrong = wrong - lost
+            kept.written |= {what: board[what] for what in lost}
+            notes += self._changes(name) if lost else ()
         return notes
 
     # -- rows ----------------------------------------------------------------------------------
