@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import resource
 import signal
@@ -42,6 +43,13 @@ def with_artifacts(
     return asyncio.run(run())
 
 
+class NamedOnly(Disk):
+    """A file system that knows no files without names; a network's may not."""
+
+    def create_unnamed(self, folder: int) -> int:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
 def names(folder: Path) -> set[str]:
     """All files below, temporary ones too."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -76,14 +84,44 @@ def test_others_may_not_read_answers(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o750
 
 
-def test_a_rerun_replaces_the_answer_and_takes_old_thinking_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("disk", [Disk(), NamedOnly()], ids=["unnamed", "named"])
+def test_a_rerun_replaces_the_answer_and_takes_old_thinking_away(
+    tmp_path: Path, disk: Disk
+) -> None:
     async def story(artifacts: Artifacts) -> None:
         await artifacts.write(ID, OLD, "old thinking", DAY)
         await artifacts.write(ID, NEW, "", DAY)
         assert await artifacts.read(PATH) == NEW
 
-    with_artifacts(tmp_path, story)
+    with_artifacts(tmp_path, story, disk)
     assert names(tmp_path) == {PATH}
+
+
+def test_without_proc_files_have_temporary_names(tmp_path: Path) -> None:
+    class NoProc(Disk):
+        def has_unnamed(self) -> bool:
+            return False
+
+        def create_unnamed(self, folder: int) -> int:
+            raise AssertionError("it could never be named")
+
+    with_artifacts(tmp_path, lambda a: a.write(ID, NEW, "", DAY), NoProc())
+    assert names(tmp_path) == {PATH}
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+    async def story(artifacts: Artifacts) -> None:
+        before = open_descriptors()
+        for text in (OLD, NEW):  # the second replaces the first
+            await artifacts.write(ID, text, "hm", DAY)
+        await artifacts.probe()
+        assert open_descriptors() == before
+
+    with_artifacts(tmp_path, story)
 
 
 @pytest.mark.parametrize("size", [1, 4096, 65_537, 8 * 1024 * 1024])
@@ -163,6 +201,16 @@ class DiesAt(Disk):
             self._die()
         return super().create(name, folder)
 
+    def create_unnamed(self, folder: int) -> int:
+        if self._step():
+            self._die()
+        return super().create_unnamed(folder)
+
+    def link(self, file: int, name: str, folder: int) -> None:
+        if self._step():
+            self._die()
+        super().link(file, name, folder)
+
     def write(self, file: int, data: memoryview) -> int:
         if self._step():
             super().write(file, data[: len(data) // 2])
@@ -190,6 +238,10 @@ class DiesAt(Disk):
         super().remove(name, folder)
 
 
+class DiesAtNamed(DiesAt, NamedOnly):
+    pass
+
+
 def in_child(work: Callable[[], None]) -> int:
     """The exit code of a child process that does the work."""
     pid = os.fork()
@@ -204,8 +256,9 @@ def in_child(work: Callable[[], None]) -> int:
 
 @pytest.mark.system
 @pytest.mark.parametrize("rerun", [False, True], ids=["first", "rerun"])
+@pytest.mark.parametrize("dies", [DiesAt, DiesAtNamed], ids=["unnamed", "named"])
 def test_a_crash_between_any_two_steps_leaves_whole_answers_only(
-    tmp_path: Path, rerun: bool
+    tmp_path: Path, dies: type[DiesAt], *, rerun: bool
 ) -> None:
     whole = {OLD, NEW} if rerun else {NEW}
     died = 0
@@ -215,7 +268,7 @@ def test_a_crash_between_any_two_steps_leaves_whole_answers_only(
             with_artifacts(folder, lambda a: a.write(ID, OLD, OLD, DAY))
 
         def work(folder: Path = folder, k: int = k) -> None:
-            with_artifacts(folder, lambda a: a.write(ID, NEW, NEW, DAY), DiesAt(k))
+            with_artifacts(folder, lambda a: a.write(ID, NEW, NEW, DAY), dies(k))
 
         code = in_child(work)
         if folder.exists():
@@ -247,6 +300,7 @@ class Recorder(Disk):
         self.data: list[bytes] = []
         #: Path of each open descriptor.
         self._open: dict[int, str] = {}
+        self._unnamed = itertools.count()
 
     def make_folder(self, path: Path) -> None:
         super().make_folder(path)
@@ -263,6 +317,15 @@ class Recorder(Disk):
         self._open[file] = f"{self._open[folder]}/{name}"
         self.log.append(("entry", self._open[folder], name, self._open[file]))
         return file
+
+    def create_unnamed(self, folder: int) -> int:
+        file = super().create_unnamed(folder)
+        self._open[file] = f"{self._open[folder]}/without a name {next(self._unnamed)}.tmp"
+        return file
+
+    def link(self, file: int, name: str, folder: int) -> None:
+        super().link(file, name, folder)
+        self.log.append(("entry", self._open[folder], name, self._open[file]))
 
     def write(self, file: int, data: memoryview) -> int:
         count = super().write(file, data)
@@ -373,11 +436,16 @@ def record(root: Path, recorder: Recorder, *, together: bool) -> None:
     with_artifacts(root / "artifacts", story, recorder)
 
 
+class RecorderNamed(Recorder, NamedOnly):
+    pass
+
+
 @pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("kind", [Recorder, RecorderNamed], ids=["unnamed", "named"])
 def test_no_power_loss_at_any_moment_loses_or_halves_an_answer(
-    tmp_path: Path, *, together: bool
+    tmp_path: Path, kind: type[Recorder], *, together: bool
 ) -> None:
-    recorder = Recorder()
+    recorder = kind()
     record(tmp_path, recorder, together=together)
     assert lost_or_half(recorder, tmp_path) == set()
 
@@ -398,7 +466,12 @@ class Forgetful(Recorder):
             super().sync_all(folder)
 
 
+class ForgetfulNamed(Forgetful, NamedOnly):
+    pass
+
+
 @pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("kind", [Forgetful, ForgetfulNamed], ids=["unnamed", "named"])
 @pytest.mark.parametrize(
     ("forgets", "harm"),
     [
@@ -410,9 +483,14 @@ class Forgetful(Recorder):
     ids=["files", "day", "artifacts", "parent"],
 )
 def test_the_power_loss_test_sees_each_fsync_that_is_left_out(
-    tmp_path: Path, forgets: Callable[[str], bool], harm: str, *, together: bool
+    tmp_path: Path,
+    forgets: Callable[[str], bool],
+    harm: str,
+    kind: type[Forgetful],
+    *,
+    together: bool,
 ) -> None:
-    recorder = Forgetful(forgets)
+    recorder = kind(forgets)
     record(tmp_path, recorder, together=together)
     assert harm in lost_or_half(recorder, tmp_path)
 
@@ -439,7 +517,12 @@ class Full(Disk):
         self._created = 0
 
     def create(self, name: str, folder: int) -> int:
-        file = super().create(name, folder)
+        return self._on_disk(super().create(name, folder))
+
+    def create_unnamed(self, folder: int) -> int:
+        return self._on_disk(super().create_unnamed(folder))
+
+    def _on_disk(self, file: int) -> int:
         self._created += 1
         if self._created not in self._numbers:
             return file
@@ -492,6 +575,10 @@ class BadSync(Disk):
         self.created.append(name)
         return super().create(name, folder)
 
+    def create_unnamed(self, folder: int) -> int:
+        self.created.append(f"without a name {len(self.created)}")
+        return super().create_unnamed(folder)
+
     def sync(self, file: int) -> None:
         if stat.S_ISDIR(os.fstat(file).st_mode) == self._of_folder and not self._failed:
             self._failed = True
@@ -500,7 +587,7 @@ class BadSync(Disk):
 
 
 @pytest.mark.parametrize("of_folder", [False, True], ids=["file", "folder"])
-def test_after_a_failed_fsync_the_file_is_written_anew_under_another_temporary_name(
+def test_after_a_failed_fsync_the_file_is_written_anew_as_another_file(
     tmp_path: Path, of_folder: bool
 ) -> None:
     disk = BadSync(of_folder=of_folder)
@@ -560,7 +647,7 @@ def test_a_day_folder_that_somebody_removed_is_made_again_and_durable(tmp_path: 
 
 
 class Mistaken(Disk):
-    def rename(self, old: str, new: str, folder: int) -> None:
+    def link(self, file: int, name: str, folder: int) -> None:
         raise LookupError("a mistake of ours")
 
 
@@ -640,10 +727,10 @@ def test_answers_that_wait_share_one_fsync_of_their_folder(tmp_path: Path) -> No
 
 def test_one_bad_answer_of_a_round_does_not_fail_the_others(tmp_path: Path) -> None:
     class GateAndFull(Gate):
-        def create(self, name: str, folder: int) -> int:
-            if f"{1:018d}" in name:  # files of a round are written at once, in no order
+        def link(self, file: int, name: str, folder: int) -> None:
+            if name == f"{1:018d}.md":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return super().create(name, folder)
+            super().link(file, name, folder)
 
     gate = GateAndFull()
 

@@ -146,6 +146,9 @@ def start_logging(folder: Path, *, verbose: bool) -> LogLines:
         )
     except OSError as error:
         trouble = f"{folder}: {error.strerror}"
+    # No line shows where it was written, nor by which thread: then none need be found out.
+    logging._srcfile = None  # noqa: SLF001 - as the manual of logging has it, "Optimization"
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     lines = LogLines(sys.stderr, file, _by_thread)
     lines.setFormatter(_Format())
     root = logging.getLogger()

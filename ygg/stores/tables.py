@@ -99,6 +99,8 @@ class SqliteTables:
         # Given here and not by SQLite, so that a row and its event are made in one step.
         self._position = self._most("journal", "position")
         self._sequence = self._most("tasks", "sequence")
+        #: Tasks in progress as they were saved here: their ends need no look at the table.
+        self._running: dict[str, Task] = {}
 
     def _most(self, table: str, column: str) -> int:
         # sqlite_sequence remembers numbers whose rows were pruned: none is given twice.
@@ -113,11 +115,12 @@ class SqliteTables:
     def reset(self, mark: tuple[int, int]) -> None:
         """The transaction was rolled back: its numbers were never given."""
         self._position, self._sequence = mark
+        self._running.clear()
 
     # -- tasks -------------------------------------------------------------------------------
 
     def load(self, task_id: str) -> Task | None:
-        return self._one("id = ?", (task_id,))
+        return self._running.get(task_id) or self._one("id = ?", (task_id,))
 
     def _one(self, where: str, values: Sequence[Value]) -> Task | None:
         row = self.connection.execute(
@@ -161,6 +164,10 @@ class SqliteTables:
             None if task.answer is None else _json(task.answer), task.held, task.priority,
             task.run_next, task.id,
         ))  # fmt: skip
+        if task.status is Status.IN_PROGRESS:
+            self._running[task.id] = task
+        else:
+            self._running.pop(task.id, None)
 
     def in_progress(self) -> Sequence[Task]:
         return self._all(_IN_PROGRESS, ())
