@@ -256,6 +256,15 @@ class Board:
     def take(self, lane: LaneState, option: OptionState) -> Waiting:
         """The least task of the lane leaves the backlog for a slot of the option."""
         waiting = self.backlog.pop(lane.queue.lane)
+        self._take(waiting, lane, option)
+        return waiting
+
+    def take_out_of_turn(self, waiting: Waiting, option: OptionState) -> None:
+        """This very task leaves the backlog, whatever waits before it; for threads.py alone."""
+        self.backlog.remove(waiting)
+        self._take(waiting, self.lane_state(waiting.lane), option)
+
+    def _take(self, waiting: Waiting, lane: LaneState, option: OptionState) -> None:
         assert waiting.id not in self.taken, f"{waiting.id} starts while it runs"
         host = option.host
         host.semaphore.slots.take()
@@ -266,7 +275,6 @@ class Board:
         trying = host.mode is Mode.TRIAL or option.mode is Mode.TRIAL
         if trying or not host.semaphore.slots.available:
             self._refresh_all(host.semaphore)
-        return waiting
 
     def give_back(self, task_id: str) -> None:
         """The task no longer holds its slot, if it held one."""

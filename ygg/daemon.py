@@ -24,6 +24,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from ygg.artifacts import ArtifactError, Artifacts
+from ygg.assignment import assign
 from ygg.dispatcher import Dispatcher
 from ygg.fleet import Fleet
 from ygg.hosts.pool import Pool
@@ -34,6 +35,7 @@ from ygg.metrics import BoardCollector, Metrics
 from ygg.places import Places, find_hosts_file, find_places
 from ygg.stores.base import StoreError, StoreUnusable
 from ygg.stores.sqlite import SqliteStore
+from ygg.threads import Threads, decide_nothing
 from ygg.version import VERSION
 from ygg.web.api import make_app
 from ygg.web.listening import NotLoopback, listening
@@ -58,6 +60,8 @@ class Options:
     store: str | None = None
     state: str | None = None
     verbose: bool = False
+    #: Let the legacy threads decide what starts.
+    legacy: bool = False
 
 
 class SystemClock:
@@ -80,12 +84,12 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     lines = start_logging(places.logs, verbose=options.verbose)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(fleet, places))
+            return runner.run(_run(fleet, places, legacy=options.legacy))
     finally:
         lines.close()
 
 
-async def _run(fleet: Fleet, places: Places) -> int:
+async def _run(fleet: Fleet, places: Places, *, legacy: bool) -> int:
     loop = asyncio.get_running_loop()
     hurry, stop = asyncio.Event(), asyncio.Event()
 
@@ -111,8 +115,9 @@ async def _run(fleet: Fleet, places: Places) -> int:
         identity = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         dispatcher = Dispatcher(
             fleet=fleet, store=store, servers=pool, artifacts=artifacts, meter=metrics,
-            clock=clock, identity=identity,
+            clock=clock, identity=identity, decide=decide_nothing if legacy else assign,
         )  # fmt: skip
+        threads = Threads(dispatcher) if legacy else None
         logbook = Logbook(dispatcher.board, loop)
         stack.callback(logbook.close)
         collector = BoardCollector(
@@ -128,7 +133,9 @@ async def _run(fleet: Fleet, places: Places) -> int:
             monotonic=clock.monotonic, random_bits=secrets.randbits,
         )  # fmt: skip
         try:
-            await _work(dispatcher, pool, artifacts, metrics, app, places, stop=stop, hurry=hurry)
+            await _work(
+                dispatcher, threads, pool, artifacts, metrics, app, places, stop=stop, hurry=hurry
+            )
         except BaseExceptionGroup as group:
             # What a person can mend is told in one line; all else whole, as a bug of ours.
             for kind in (StoreUnusable, CantStart):
@@ -146,6 +153,7 @@ def _first(error: BaseException) -> BaseException:
 
 async def _work(
     dispatcher: Dispatcher,
+    threads: Threads | None,
     pool: Pool,
     artifacts: Artifacts,
     metrics: Metrics,
@@ -160,6 +168,8 @@ async def _work(
     async with asyncio.TaskGroup() as group:
         rescued = await dispatcher.start(group)
         await artifacts.sweep()
+        if threads is not None:
+            await threads.restore()
         async with _listening(app, fleet.dispatcher.listen) as address:
             log.info(
                 "event=serving version=%s pid=%d url=http://%s hosts=%d store=%s artifacts=%s "
@@ -172,6 +182,8 @@ async def _work(
                 group.create_task(_prune(dispatcher, artifacts), name="retention"),
                 group.create_task(_measure_memory(pool), name="model memory"),
             ]
+            if threads is not None:
+                services.append(group.create_task(threads.run(), name="legacy threads"))
             await stop.wait()
             await dispatcher.drain(hurry)
             for service in services:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from ygg.assignment import assign
+from ygg.assignment import Start, assign
 from ygg.attempt import Attempt, Stop
 from ygg.board import Board, LaneState, Reason, configuration_detail
 from ygg.endings import Endings
@@ -66,7 +66,9 @@ class Dispatcher:
         meter: Meter,
         clock: Clock,
         identity: str,
+        decide: Callable[[Board], Sequence[Start]] = assign,
     ) -> None:
+        """`decide` says after every event what starts; only threads.py has another one."""
         self.fleet = fleet
         self.store = store
         self.servers = servers
@@ -89,6 +91,7 @@ class Dispatcher:
         self._endings = Endings(store, self.keeper, self._outages, fleet=lambda: self.fleet)
         self._meter = meter
         self._clock = clock
+        self._decide = decide
         self._handlers: dict[str, Handler] = {}
         self._last_created_at = 0.0
         self._next_due: float | None = None
@@ -267,15 +270,21 @@ class Dispatcher:
         assert self._broken is not None
         raise self._broken
 
+    def carry_out(self, start: Start) -> Attempt:
+        """Begin a start that was decided in this very moment; its slot is taken."""
+        assert self._group is not None
+        attempt = Attempt(start=start, meter=self._meter)
+        self.attempts[start.waiting.id] = attempt
+        self._claiming += 1
+        attempt.runner = self._group.create_task(
+            self._carry_out(attempt), name=f"attempt {start.waiting.id}"
+        )
+        return attempt
+
     def _dispatch(self) -> None:
         assert self._group is not None
-        for start in assign(self.board):
-            attempt = Attempt(start=start, meter=self._meter)
-            self.attempts[start.waiting.id] = attempt
-            self._claiming += 1
-            attempt.runner = self._group.create_task(
-                self._carry_out(attempt), name=f"attempt {start.waiting.id}"
-            )
+        for start in self._decide(self.board):
+            self.carry_out(start)
         for lane in self.board.short_lanes():
             self._group.create_task(self._read_page(lane), name=f"read {lane.queue.lane}")
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,14 +176,16 @@ def ygg(*args: object, text: str | None = None, env: Mapping[str, str] | None = 
 
 
 @contextmanager
-def daemon(state: Path, hosts: str, *, ready: bool = True) -> Iterator[Daemon]:
+def daemon(
+    state: Path, hosts: str, *, ready: bool = True, command: Sequence[str] = ("loop", "--async")
+) -> Iterator[Daemon]:
     """`ygg loop --async` in `state`; killed at the end if it still runs."""
     state.mkdir(exist_ok=True)
     (state / "hosts.yaml").write_text(hosts)
     log = state / "daemon.log"
     with log.open("a") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ygg.cli", "loop", "--async", "--hosts",
+            [sys.executable, "-m", "ygg.cli", *command, "--hosts",
              str(state / "hosts.yaml"), "--state", str(state), "--listen", "127.0.0.1:0"],
             stdout=out, stderr=out, text=True,
         )  # fmt: skip

@@ -99,7 +99,6 @@ def test_cancel_and_what_can_not_be_cancelled(running: tuple[Daemon, Servers]) -
         (["submit", "-t", "poetry", "x"], 2, "poetry"),
         (["submit", "--model", "gpt-9", "x"], 2, "gpt-9"),
         (["retry"], 2, "say which"),
-        (["loop"], 2, "--async"),
         (["nonsense"], 2, "invalid choice"),
     ],
 )

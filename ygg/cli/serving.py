@@ -1,11 +1,18 @@
-"""`ygg loop --async` and `ygg serve`: the daemon."""
+"""`ygg loop --async` and `ygg serve`: the daemon. `ygg loop` alone: the legacy one, to compare."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import Final
 
-from ygg.cli.base import FAILED, WRONG_USE, Commands, Wrong, fail
+from ygg.cli.base import FAILED, WRONG_USE, Commands, fail
+
+#: What the legacy dispatcher says when it starts.
+LEGACY: Final = (
+    "ygg: this is the legacy dispatcher, kept to compare: three threads, one task each, first come, "
+    "first served, no priorities. The real one: `ygg loop --async`. Both in numbers: `ygg compare`"
+)
 
 
 def register(commands: Commands) -> None:
@@ -16,15 +23,13 @@ def register(commands: Commands) -> None:
         )  # fmt: skip
         serving.add_argument(
             "--async", dest="use_async", action="store_true", default=name == "serve",
-            help="priorities, slots, everything (the default of `ygg serve`)",
+            help="priorities and slots (what `ygg serve` always does); without it three legacy threads, to compare",
         )  # fmt: skip
         serving.add_argument("--listen", metavar="HOST:PORT", help="(YGG_LISTEN)")
         serving.add_argument("--verbose", action="store_true", help="log more")
 
 
 def _loop(args: argparse.Namespace) -> int:
-    if args.command == "loop" and not args.use_async:
-        raise Wrong("say `ygg loop --async` (the same as `ygg serve`)")
     from ygg.daemon import CantStart, Options, serve
     from ygg.hostsfile import HostsFileError
     from ygg.places import NoHostsFile
@@ -32,8 +37,10 @@ def _loop(args: argparse.Namespace) -> int:
 
     options = Options(
         hosts=args.hosts, listen=args.listen, store=args.store, state=args.state,
-        verbose=args.verbose,
+        verbose=args.verbose, legacy=not args.use_async,
     )  # fmt: skip
+    if options.legacy:
+        print(LEGACY, file=sys.stderr, flush=True)
     try:
         return serve(options)
     except HostsFileError as error:
