@@ -346,7 +346,7 @@ class Board:
                 mode = Mode(str(event.detail["mode"]))
                 self._set_option(Option(event.host, event.model), mode, event.reason)
             case Kind.CONFIGURED:
-                self.configure(**_configuration(event.detail))
+                self.configure(**configuration(event.detail))
             case Kind.PINNED | Kind.UNPINNED | Kind.OPENED | Kind.LEFT:
                 pass  # a pin's limit comes as RESIZED
 
@@ -463,13 +463,13 @@ def configuration_detail(
     }
 
 
-class _Configuration(TypedDict):
+class Configuration(TypedDict):
     semaphores: dict[str, str]
     limits: dict[str, int]
     routes: dict[str, list[Option]]
 
 
-def _configuration(detail: Mapping[str, Json]) -> _Configuration:
+def configuration(detail: Mapping[str, Json]) -> Configuration:
     """The inverse of `configuration_detail`; its rows are ours, so their shape is known."""
     routes = cast("dict[str, list[tuple[str, str]]]", detail["routes"])
     return {

@@ -104,8 +104,8 @@ def _uri(path: Path, mode: str) -> str:
     return f"{path.absolute().as_uri()}?mode={mode}"
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date. Raises StoreUnusable for a file that is not for this ygg."""
+def check_file(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether anything is in it yet. Raises StoreUnusable for a file that is not for this ygg."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (things,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -119,6 +119,13 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: was written by a newer ygg (schema {version}, this one knows "
             f"{len(MIGRATIONS)}): install that version again, or move the file away"
         )
+    return bool(things)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date. Raises StoreUnusable for a file that is not for this ygg."""
+    check_file(connection, path)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION}; "

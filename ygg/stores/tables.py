@@ -75,6 +75,10 @@ _BLOCKED: Final = (
     "SELECT error, count(*) AS n FROM tasks WHERE status = 'blocked' AND status <> 'closed' "
     "GROUP BY error ORDER BY n DESC, error LIMIT 100"
 )
+_LAST: Final = (
+    "SELECT * FROM journal WHERE task = '' AND kind = ? AND host = '' AND model = '' "
+    "ORDER BY position DESC LIMIT 1"
+)
 # One index seek for each: the least created_at is the first of its group. (`min` reads them all.)
 _OLDEST: Final = (
     "SELECT created_at FROM tasks WHERE status = 'open' AND held IS NULL "
@@ -277,6 +281,11 @@ class SqliteTables:
             values,
         )
         return [_event(row) for row in rows.fetchall()]
+
+    def last(self, kind: Kind) -> Event | None:
+        """The last row of a kind that is about no task, host or model."""
+        row = self.connection.execute(_LAST, (kind,)).fetchone()
+        return None if row is None else _event(row)
 
     # -- hosts and the rest ------------------------------------------------------------------
 

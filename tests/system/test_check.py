@@ -1,0 +1,82 @@
+"""`ygg check`: hosts.yaml's mistakes, and in words what a restart would change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.system.daemons import Servers, daemon, hosts_yaml, until, ygg
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Of a dispatcher that ran with one host, h, of two slots, and left three tasks for model x."""
+    servers = Servers()
+    state = tmp_path / "state"
+    hosts = hosts_yaml({"h": (servers.start("h"), 2)}, extra="types: {general: {run: [h/x]}}")
+    with daemon(state, hosts) as running:
+        for _ in range(3):
+            running.client.call("POST", "/v1/tasks", {"title": "wait", "model": "x"})
+        # x is on no server: its option goes down, and the tasks wait.
+        until(lambda: running.client.call("GET", "/v1/status")["counts"].get("open") == 3)
+        running.end()
+    servers.close()
+    return state
+
+
+def test_the_store_tells_what_a_restart_would_change(state: Path) -> None:
+    hosts = state / "hosts.yaml"
+    common = ("check", "--hosts", hosts, "--state", state, "--url", "http://127.0.0.1:1")
+    same = ygg(*common)
+    assert same.returncode == 0, same.stderr
+    assert f"{hosts}: good\n" in same.stdout
+    assert f"A restart would change nothing of what the store {state / 'ygg.db'} last ran with" in (
+        same.stdout
+    )
+    hosts.write_text(hosts.read_text().replace("start: 2, max: 2", "start: 3, max: 4")
+                     .replace("run: [h/x]", "run: [h]"))  # fmt: skip
+    other = ygg(*common)
+    assert other.returncode == 0, other.stderr
+    assert "a restart would change:\n" in other.stdout
+    assert "  host h: slots start 2 -> 3: its limit is 3 at once\n" in other.stdout
+    assert "  type general: runs on h/m, until now on h/x\n" in other.stdout
+    assert (
+        "  3 tasks of type general with the model x that wait would be stranded: "
+        "no host is left for them (no_host) until one returns\n"
+    ) in other.stdout
+    told = json.loads(ygg(*common, "--json").stdout)
+    assert told["ok"] is True
+    assert told["why_not_compared"] is None
+    assert {change["needs_restart"] for change in told["changes"]} == {False}
+    assert "host h: slots start 2 -> 3: its limit is 3 at once" in [
+        change["text"] for change in told["changes"]
+    ]
+
+
+def test_with_nothing_to_compare_with_it_says_so(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yaml"
+    hosts.write_text("hosts: {h: {url: 'http://h:11434'}}\n")
+    done = ygg("check", "--hosts", hosts, "--state", tmp_path, "--url", "http://127.0.0.1:1")
+    assert done.returncode == 0
+    assert (
+        "What a restart would change is not known: no dispatcher answers at http://127.0.0.1:1, "
+        f"and there is no store at {tmp_path / 'ygg.db'} yet."
+    ) in done.stdout
+    told = json.loads(ygg("check", "--hosts", hosts, "--state", tmp_path, "--json",
+                          "--url", "http://127.0.0.1:1").stdout)  # fmt: skip
+    assert (told["compared_with"], told["changes"]) == (None, [])
+    assert "there is no store" in told["why_not_compared"]
+
+
+def test_a_store_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yaml"
+    hosts.write_text("hosts: {h: {url: 'http://h:11434'}}\n")
+    (tmp_path / "ygg.db").write_text("no database\n" * 100)
+    done = ygg("check", "--hosts", hosts, "--state", tmp_path, "--url", "http://127.0.0.1:1")
+    assert done.returncode == 0, "hosts.yaml is good all the same"
+    assert "can't be read as a store of ygg" in done.stdout
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,116 @@
+"""`ygg check`: whether hosts.yaml is good, and what a restart would change, in words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ygg import printing
+from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, fail, print_json
+from ygg.client import Unreachable
+
+if TYPE_CHECKING:
+    from ygg.changes import Change
+    from ygg.fleet import Fleet, SlotSettings
+
+
+def register(commands: Commands) -> None:
+    check = commands.add(
+        "check", _check, "check hosts.yaml, and say what a restart would change",
+        "ygg check --hosts hosts.yaml", commands.files, commands.stored, commands.json,
+    )  # fmt: skip
+    check.add_argument(
+        "--url", help="the dispatcher to compare with (YGG_URL; default: where the file says)"
+    )
+
+
+def _check(args: argparse.Namespace) -> int:
+    from ygg.hostsfile import HostsFileError, read_fleet
+    from ygg.places import NoHostsFile, find_hosts_file
+
+    try:
+        path = find_hosts_file(args.hosts, os.environ, Path.cwd())
+        fleet = read_fleet(path)
+    except NoHostsFile as error:
+        return fail(str(error), WRONG_USE)
+    except HostsFileError as error:
+        if args.json:
+            print_json({"ok": False, "problems": error.problems})
+        for problem in error.problems:
+            print(printing.clean(problem), file=sys.stderr)
+        return FAILED
+    source, changes = _compare(args, fleet)
+    if args.json:
+        print_json(
+            {
+                "ok": True,
+                "file": str(path),
+                "problems": [],
+                "compared_with": source if changes is not None else None,
+                "why_not_compared": source if changes is None else None,
+                "changes": [change._asdict() for change in changes or ()],
+            }
+        )
+        return DONE
+    print("\n".join(_fleet_lines(fleet)))
+    print(f"\n{path}: good\n")
+    print("\n".join(_change_lines(source, changes)))
+    return DONE
+
+
+def _compare(args: argparse.Namespace, fleet: Fleet) -> tuple[str, list[Change] | None]:
+    """What it was compared with and the changes; or why it could not be, and None."""
+    from ygg.changes import compare
+    from ygg.places import find_places
+    from ygg.running import CantCompare, as_it_ran, as_it_runs, url_of
+
+    url = args.url or os.environ.get("YGG_URL") or url_of(fleet.dispatcher.listen)
+    places = find_places(
+        fleet.dispatcher, state=args.state, store=args.store, environ=os.environ,
+        folder=Path.cwd(),
+    )  # fmt: skip
+    try:
+        before = as_it_runs(url, fleet)
+    except CantCompare as error:
+        return str(error), None
+    except Unreachable:
+        try:
+            before = as_it_ran(places.store, fleet)
+        except CantCompare as error:
+            return f"no dispatcher answers at {url}, and {error}", None
+    return before.source, compare(before.fleet, fleet, before.work)
+
+
+def _fleet_lines(fleet: Fleet) -> list[str]:
+    rows = [
+        [h.name, h.url, h.api or "(asked)", h.model or "(asked)",
+         f"shares {h.shares}" if h.shares else _slots_text(h.slots)]
+        for h in fleet.hosts.values()
+    ]  # fmt: skip
+    routes = [[name, " > ".join(map(str, t.run))] for name, t in fleet.types.items()]
+    return [
+        printing.table(["HOST", "URL", "API", "MODEL", "SLOTS"], rows),
+        "",
+        printing.table(["TYPE", "RUNS ON"], routes),
+    ]
+
+
+def _slots_text(slots: SlotSettings) -> str:
+    if slots.pin is not None:
+        return f"pinned at {slots.pin}"
+    most = "?" if slots.max is None else slots.max
+    return f"{slots.start} ({slots.min}..{most})"
+
+
+def _change_lines(source: str, changes: list[Change] | None) -> list[str]:
+    if changes is None:
+        return [f"What a restart would change is not known: {printing.clean(source)}."]
+    if not changes:
+        return [f"A restart would change nothing of {printing.clean(source)}."]
+    return [
+        f"Compared with {printing.clean(source)}, a restart would change:",
+        *(f"  {printing.clean(change.text)}" for change in changes),
+    ]

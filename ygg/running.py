@@ -1,0 +1,109 @@
+"""What a fleet is compared with: the dispatcher that runs, else the store it last ran on.
+
+A store's last CONFIGURED row knows hosts, who shares whose slots, limits and routes; nothing else
+is compared with it. What the differences mean is changes.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ygg.board import configuration
+from ygg.changes import Work
+from ygg.client import DEFAULT_URL, Client, Problem
+from ygg.fleet import Fleet, HostSettings, TypeSettings
+from ygg.fleetjson import NotAFleet, read_fleet_json, untold
+from ygg.journal import Event
+from ygg.stores.base import HostRow, StoreUnusable
+from ygg.stores.glance import glance
+
+#: Addresses that mean all of a machine's own.
+_ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+
+class CantCompare(Exception):
+    """There is nothing to compare with here; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Before:
+    """A fleet as it runs, or ran until now."""
+
+    #: Where that is known from, in words.
+    source: str
+    fleet: Fleet
+    work: Work
+
+
+def url_of(listen: str) -> str:
+    """Where a dispatcher that listens at HOST:PORT is found from this machine."""
+    host, _, port = listen.rpartition(":")
+    if port == "0":
+        return DEFAULT_URL  # it takes any that is free, and nobody knows which
+    if host.strip("[]") in _ANYWHERE:
+        host = "[::1]" if "::" in host else "127.0.0.1"
+    return f"http://{host}:{port}"
+
+
+def as_it_runs(url: str, new: Fleet) -> Before:
+    """What the dispatcher at `url` runs with. Raises CantCompare, client.Unreachable."""
+    client = Client(url)
+    try:
+        status = client.call("GET", "/v1/status")
+        version = status["version"]
+        running = {host["name"]: len(host["tasks"]) for host in status["hosts"]}
+        told = read_fleet_json(client.text("GET", "/v1/config"))
+    except Problem as problem:
+        older = problem.status == 404
+        why = "it is older than this ygg" if older else str(problem)
+        raise CantCompare(f"the dispatcher at {url} does not tell its settings: {why}") from problem
+    except (KeyError, TypeError, ValueError, NotAFleet) as error:
+        raise CantCompare(f"what answers at {url} is no dispatcher: {error}") from error
+    finally:
+        client.close()
+    return Before(
+        source=f"the dispatcher at {url} (ygg {version})",
+        fleet=untold(told.fleet, new),
+        work=Work(waiting=told.waiting, running=running),
+    )
+
+
+def as_it_ran(store: Path, new: Fleet) -> Before:
+    """What the store last ran with. Raises CantCompare."""
+    try:
+        seen = glance(store)
+    except StoreUnusable as error:
+        raise CantCompare(str(error)) from error
+    if seen is None:
+        raise CantCompare(f"there is no store at {store} yet")
+    if seen.configured is None:
+        raise CantCompare(f"nothing ran on the store {store} yet")
+    return Before(
+        source=f"what the store {store} last ran with (it knows hosts, starting limits and routes)",
+        fleet=fleet_of_row(seen.configured, seen.hosts, new),
+        work=Work(waiting=seen.waiting),
+    )
+
+
+def fleet_of_row(row: Event, hosts: Mapping[str, HostRow], new: Fleet) -> Fleet:
+    """The fleet of a CONFIGURED row; what the row does not know is as `new` has it."""
+    known = configuration(row.detail)
+    return replace(
+        new,
+        hosts={
+            name: _host(name, semaphore, hosts.get(semaphore, HostRow()), new)
+            for name, semaphore in known["semaphores"].items()
+        },
+        types={
+            name: replace(new.types.get(name) or TypeSettings(name=name), run=tuple(run))
+            for name, run in known["routes"].items()
+        },
+    )
+
+
+def _host(name: str, semaphore: str, row: HostRow, new: Fleet) -> HostSettings:
+    host = new.hosts.get(name) or HostSettings(name=name, url="")
+    slots = host.slots if row.start is None else replace(host.slots, start=row.start)
+    return replace(host, shares=None if semaphore == name else semaphore, slots=slots)
