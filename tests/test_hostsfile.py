@@ -242,6 +242,32 @@ def test_slots(slots: str, expected: SlotSettings) -> None:
 
 
 @pytest.mark.pure
+def test_a_pin_knows_its_line_in_the_file() -> None:
+    text = """
+defaults:
+  slots:
+    pin: 2
+hosts:
+  a:
+    url: http://a
+  b:
+    url: http://b
+    slots:
+      max: 4
+      pin: 3
+  c:
+    url: http://c
+    slots: {max: 5}
+"""
+    hosts = parse_fleet(text, "hosts.yaml").hosts
+    assert {name: (h.slots.pin, h.slots.pin_line) for name, h in hosts.items()} == {
+        "a": (2, 4),
+        "b": (3, 12),
+        "c": (2, 4),
+    }
+
+
+@pytest.mark.pure
 def test_a_host_says_only_where_it_differs_from_the_defaults() -> None:
     text = """
 defaults:

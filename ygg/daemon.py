@@ -123,6 +123,7 @@ async def _run(fleet: Fleet, places: Places, *, legacy: bool) -> int:
         collector = BoardCollector(
             board=dispatcher.board, fleet=lambda: dispatcher.fleet,
             host_rows=lambda: dispatcher.host_rows, memory=pool.memory, wall=clock.wall,
+            server=dispatcher.server_runs,
         )  # fmt: skip
         metrics.registry.register(collector)
         store.observe(lambda operation, seconds: metrics.store_call("sqlite", operation, seconds))

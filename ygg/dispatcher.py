@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from ygg import pins
 from ygg.assignment import Start, assign
 from ygg.attempt import Attempt, Stop
 from ygg.board import Board, LaneState, Reason, configuration_detail
@@ -28,9 +29,10 @@ from ygg.journal import Event, Kind, Note
 from ygg.keeper import Keeper
 from ygg.lifecycle import Refused
 from ygg.outages import Outages
+from ygg.overrides import Overrides
 from ygg.ports import Answers, Clock, Meter, Servers
 from ygg.stores.base import Added, HostRow, StoreError, TaskStore
-from ygg.tasks import Draft, Held, Json, Lane, Task
+from ygg.tasks import Draft, Held, Lane, Task
 
 T = TypeVar("T")
 log = logging.getLogger("ygg.dispatcher")
@@ -49,10 +51,6 @@ class NotAccepting(Exception):
 
 class Unroutable(Exception):
     """No option of the fleet would ever run this task."""
-
-
-class UnknownHost(LookupError):
-    """hosts.yaml has no host of that name."""
 
 
 class Dispatcher:
@@ -88,6 +86,15 @@ class Dispatcher:
             settled=lambda: self._claiming == 0,
         )
         self.keeper = Keeper(self, write=self._note, active=self._active_on, now=clock.monotonic)
+        self.overrides = Overrides(
+            store,
+            clock,
+            self._outages,
+            fleet=lambda: self.fleet,
+            rows=lambda: self.host_rows,
+            limit=self._limit_now,
+            server=self.server_runs,
+        )
         self._endings = Endings(store, self.keeper, self._outages, fleet=lambda: self.fleet)
         self._meter = meter
         self._clock = clock
@@ -125,11 +132,12 @@ class Dispatcher:
         self._handlers = {name: handler_for(t) for name, t in self.fleet.types.items()}
         for host in self.fleet.hosts:
             self.keeper.add(host)
-        await self._note(self._configuration())
+        await self._begin()
         self._next_due = await self.store.release_due(now=self._clock.wall())
         for host in self.fleet.hosts:
             self._serve(self.keeper.watch(host), f"watch {host}")
         self._serve(self._release_due(), "release due tasks")
+        self._serve(self.overrides.watch(), "end pins and pauses")
         self._serve(self._outages.watch(), "recover the store")
         self._serve(self._tick(), "safety net")
         self._serve(self._end_when_broken(), "invariants")
@@ -139,6 +147,14 @@ class Dispatcher:
         assert self._group is not None
         self._services.append(self._group.create_task(work, name=name))
 
+    async def _begin(self) -> None:
+        """Tell of the fleet; what had an end that came meanwhile has ended."""
+        over = list(pins.ended(self.host_rows, self._clock.wall()))
+        for note in over:
+            row = self.host_rows[note.host]
+            self.host_rows[note.host] = row.after(note.kind, note.reason, note.detail)
+        await self._note([*over, *self._configuration()])
+
     def _configuration(self) -> list[Note]:
         """The fleet as rows: routes and limits, then the pauses that were kept."""
         hosts = self.fleet.hosts
@@ -146,30 +162,21 @@ class Dispatcher:
         limits = {name: self._limit_of(name) for name in dict.fromkeys(semaphores.values())}
         detail = configuration_detail(semaphores, limits, self.fleet.routes)
         notes = [Note(kind=Kind.CONFIGURED, reason=self.fleet.file, detail=detail)]
-        for name, limit in limits.items():
-            start = hosts[name].slots.start
+        for name in limits:
             row = self.host_rows.get(name, HostRow())
-            if (row.limit, row.start) != (limit, start):
-                resized: Mapping[str, Json] = {"limit": limit, "start": start}
-                notes.append(
-                    Note(kind=Kind.RESIZED, host=name, reason="hosts.yaml", detail=resized)
-                )
+            notes += pins.resized(
+                name, hosts[name].slots, row, current=row.limit, reason="hosts.yaml"
+            )
         notes += [
-            Note(kind=Kind.PAUSED, host=name, reason=row.paused)
+            pins.paused(name, until=row.paused_until, by=row.paused_by, reason=row.paused)
             for name, row in self.host_rows.items()
             if row.paused is not None and name in hosts
         ]
         return notes
 
     def _limit_of(self, name: str) -> int:
-        """The limit of a semaphore: pin, else what it was, else slots.start; within bounds."""
         slots, row = self.fleet.hosts[name].slots, self.host_rows.get(name, HostRow())
-        if slots.pin is not None:
-            return slots.pin
-        edited = row.start != slots.start  # an edit of slots.start counts at once
-        limit = row.pin or (slots.start if edited or row.limit is None else row.limit)
-        most = max(slots.start, slots.min) if slots.max is None else slots.max
-        return min(max(limit, slots.min), most)
+        return pins.limits(slots, row).now
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """End in order: no new claims, wait for what runs, then cut it, and flush.
@@ -227,11 +234,8 @@ class Dispatcher:
     async def look(self, host: str) -> None:
         """Raises Failure. Slots above what the server runs at once would only hide a queue."""
         await self.servers.look(host)
-        most, state = self.servers.most(host), self.board.hosts.get(host)
-        if most is None or state is None or len(state.semaphore.hosts) > 1:
-            return  # of a shared card no single server can say how much it takes
-        limit = state.semaphore.slots.limit
-        if limit > most:
+        most, limit = self.server_runs(host), self._limit_now(host)
+        if most is not None and limit is not None and limit > most:
             log.warning(
                 "event=limit_too_high host=%s limit=%d server_runs=%d hint=%r",
                 host,
@@ -242,6 +246,17 @@ class Dispatcher:
             await self._note(
                 [_resized(host, before=limit, limit=most, reason="server_parallelism")]
             )
+
+    def server_runs(self, host: str) -> int | None:
+        """So many at once, by its own word; None: it did not say, or shares its slots."""
+        state = self.board.hosts.get(host)
+        if state is None or len(state.semaphore.hosts) > 1:
+            return None  # of a shared card no single server can say how much it takes
+        return self.servers.most(host)
+
+    def _limit_now(self, host: str) -> int | None:
+        semaphore = self.board.semaphores.get(host)
+        return None if semaphore is None else semaphore.slots.limit
 
     async def look_at_option(self, option: Option) -> None:
         """Raises Failure."""
@@ -257,6 +272,7 @@ class Dispatcher:
                 if event.host and not event.task:
                     row = self.host_rows.get(event.host, HostRow())
                     self.host_rows[event.host] = row.after(event.kind, event.reason, event.detail)
+                    self.overrides.heard(event)
                 if event.held is Held.NOT_BEFORE and event.kind is not Kind.HELD:
                     self._due_changed.set()
             self._dispatch()
@@ -490,20 +506,6 @@ class Dispatcher:
     async def retry(self, task_ids: Sequence[str]) -> Sequence[Task]:
         """Raises UnknownTask, Refused, StoreError."""
         return await self.store.retry(task_ids, now=self._clock.wall())
-
-    async def pause(self, host: str, reason: str) -> None:
-        """No new starts there; what runs goes on. Raises UnknownHost, StoreError."""
-        await self._note_of_host(Note(kind=Kind.PAUSED, host=host, reason=reason))
-
-    async def resume(self, host: str) -> None:
-        """Raises UnknownHost, StoreError."""
-        await self._note_of_host(Note(kind=Kind.RESUMED, host=host))
-
-    async def _note_of_host(self, note: Note) -> None:
-        if note.host not in self.fleet.hosts:
-            known = ", ".join(self.fleet.hosts)
-            raise UnknownHost(f"no host {note.host!r} in {self.fleet.file}; known: {known}")
-        await self.store.note([note], now=self._clock.wall())
 
     def live_hosts(self) -> Sequence[str]:
         """Hosts that take starts now, pauses apart."""

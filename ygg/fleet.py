@@ -34,6 +34,8 @@ class SlotSettings:
     max: int | None = None
     #: A limit set by hand in the file; the autoscaler leaves it alone.
     pin: int | None = None
+    #: Line of the pin in hosts.yaml.
+    pin_line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

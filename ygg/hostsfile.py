@@ -35,6 +35,8 @@ _TOP: Final = ("defaults", "hosts", "types", "dispatcher", "autoscaler")
 _SHARED: Final = ("api", "model", "slots", "keep_alive", "gpu")
 _HOST: Final = ("url", *_SHARED, "shares", "key")
 _SLOTS: Final = ("start", "min", "max", "pin")
+#: Beside the numbers of `slots:`, for who wants to say where the pin is.
+_PIN_LINE: Final = "line of pin"
 _GPU: Final = ("port", "exporter", "device", "memory")
 _HOMES: Final[Mapping[str, str]] = {
     **dict.fromkeys(AUTOSCALER_KEYS, "`autoscaler:`"),
@@ -150,6 +152,8 @@ def _read_slots(value: Value, base: Mapping[str, int]) -> Mapping[str, int]:
     section = value.section(_SLOTS)
     own = {name: section.read(name, whole(1, _SLOTS_MAX), None) for name in section}
     given = {**base, **{name: number for name, number in own.items() if number is not None}}
+    if "pin" in section:
+        given[_PIN_LINE] = section["pin"].line
     least, most = given.get("min", 1), given.get("max")
     wrong: dict[str, str] = {}
     if most is not None and least > most:
@@ -170,7 +174,9 @@ def _read_slots(value: Value, base: Mapping[str, int]) -> Mapping[str, int]:
 def _slot_settings(given: Mapping[str, int]) -> SlotSettings:
     least, pin = given.get("min", 1), given.get("pin")
     start = given.get("start", least if pin is None else pin)
-    return SlotSettings(start=start, min=least, max=given.get("max"), pin=pin)
+    return SlotSettings(
+        start=start, min=least, max=given.get("max"), pin=pin, pin_line=given.get(_PIN_LINE, 0)
+    )
 
 
 def _read_gpu(value: Value, base: GpuSettings) -> GpuSettings:

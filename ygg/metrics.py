@@ -27,6 +27,7 @@ from ygg.board import Board, Reason
 from ygg.fleet import Fleet
 from ygg.health import Mode
 from ygg.journal import ENDS_ATTEMPT, Event, Kind
+from ygg.pins import bounds
 from ygg.stores.base import HostRow
 from ygg.tasks import PRIORITIES, Lane
 from ygg.version import VERSION
@@ -257,7 +258,7 @@ class BoardCollector(Collector):
     """Gauges, read when scraped: none can be forgotten, none outlives its host.
 
     `oldest` is set by whoever scrapes, just before: it comes from the store, which must not be
-    waited for here.
+    waited for here. `server` says how many tasks a host's server runs at once, if it does.
     """
 
     def __init__(
@@ -268,8 +269,10 @@ class BoardCollector(Collector):
         host_rows: Callable[[], Mapping[str, HostRow]],
         memory: Callable[[], Mapping[str, int]],
         wall: Callable[[], float],
+        server: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         self._board = board
+        self._server = server
         self._memory = memory
         self._fleet = fleet
         self._host_rows = host_rows
@@ -375,8 +378,9 @@ class BoardCollector(Collector):
             if settings is None:
                 continue
             slots = fleet.hosts[settings.semaphore].slots
-            least.add_metric([name], slots.min)
-            most.add_metric([name], slots.max if slots.max is not None else slots.start)
+            within = bounds(slots, self._server(settings.semaphore))
+            least.add_metric([name], within.least)
+            most.add_metric([name], within.most)
             row = rows.get(settings.semaphore, HostRow())
             pinned.add_metric([name], slots.pin is not None or row.pin is not None)
         memory = gauge(

@@ -7,7 +7,7 @@ A reader leaves out fields that it does not know, so that old clients read newer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -162,6 +162,26 @@ class OptionStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class PinStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit set by hand. The file's goes before the operator's."""
+
+    limit: int
+    whose: Literal["file", "operator"] = msgspec.field(name="from")
+    #: Of the file's pin, file and line; empty where nobody said.
+    by: str
+    #: RFC 3339; null: until a person takes it away.
+    until: str | None
+    reason: str
+
+
+class PauseStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """No new starts, until a time or until a person resumes the host."""
+
+    reason: str
+    by: str
+    until: str | None
+
+
 class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     #: Empty once it is no longer in hosts.yaml and only ends what it runs.
@@ -174,10 +194,12 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     down_since: str | None
     #: Why a person paused it; null: nobody did.
     paused: str | None
+    pause: PauseStatus | None
     limit: int
     min: int
     max: int
     pinned: bool
+    pin: PinStatus | None
     active: int
     #: Of its semaphore, which other hosts may share.
     available_slots: int

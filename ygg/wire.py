@@ -45,6 +45,18 @@ def parse_rfc3339(text: str) -> float:
         raise ValueError(f"{shown} is no time that exists: {error}; {_EXAMPLE}") from error
 
 
+#: Times are shown with four digits of a year, in UTC.
+_LATEST: Final = parse_rfc3339("9999-01-01T00:00:00Z")
+
+
+def read_time(text: str) -> float:
+    """A time that can be kept and shown. Raises ValueError, which says why."""
+    at = parse_rfc3339(text)
+    if not 0 <= at < _LATEST:
+        raise ValueError(f"{text!r} is not between the years 1970 and 9999")
+    return at
+
+
 def _time(seconds: float | None) -> str | None:
     return None if seconds is None else rfc3339(seconds)
 

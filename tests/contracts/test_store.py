@@ -666,6 +666,50 @@ def test_what_is_not_open_has_no_place_and_can_not_be_held(place: Place) -> None
     tell(place, story)
 
 
+def test_a_change_is_all_that_was_asked_for_in_one_commit(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        one, two = await born(store), await born(store)
+        heard: list[Sequence[Event]] = []
+        store.follow(heard.append)
+        task = await store.change(two.id, priority=0, run_next=True, held=True, now=2.0)
+        assert (task.priority, task.run_next, task.held) == (0, True, Held.BY_HAND)
+        assert task == await store.get(two.id)
+        assert [[e.kind for e in events] for events in heard] == [[Kind.PRIORITISED, Kind.HELD]]
+        assert await ready_ids(store) == [one.id]
+        task = await store.change(two.id, held=False, now=3.0)
+        assert (task.priority, task.run_next, task.held) == (0, True, None)
+        assert await ready_ids(store) == [two.id, one.id]
+        before = await everything(store)
+        again = await store.change(two.id, priority=0, run_next=True, held=False, now=4.0)
+        assert (again, await everything(store)) == (task, before)
+
+    tell(place, story)
+
+
+def test_a_change_of_what_is_not_open_changes_nothing(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        for task in (await running(store), await blocked(store), await closed(store, ended_at=3.0)):
+            before = await everything(store)
+            for change in ({"priority": 0}, {"held": True}, {"held": False}):
+                with pytest.raises(Refused, match="only an open task"):
+                    await store.change(task.id, **change, now=5.0)
+            assert await everything(store) == before
+        with pytest.raises(UnknownTask):
+            await store.change("nobody", held=False, now=5.0)
+
+    tell(place, story)
+
+
+def test_what_was_held_by_hand_still_waits_for_its_time(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        task = await born(store, held=Held.NOT_BEFORE, not_before=100.0)
+        assert (await store.change(task.id, held=False, now=1.0)).held is Held.NOT_BEFORE
+        assert (await store.change(task.id, held=True, now=1.0)).held is Held.BY_HAND
+        assert (await store.change(task.id, held=False, now=2.0)).held is Held.NOT_BEFORE
+
+    tell(place, story)
+
+
 def test_hold_and_release(place: Place) -> None:
     async def story(store: TaskStore) -> None:
         task, other = await born(store), await born(store)
@@ -860,9 +904,19 @@ def test_limits_pins_and_pauses_outlive_the_dispatcher(place: Place) -> None:
             Note(kind=Kind.RESIZED, host="a", reason="grow", detail={"limit": 4}),
             Note(kind=Kind.PINNED, host="b", detail={"limit": 2}),
             Note(kind=Kind.PAUSED, host="b", reason="repair"),
-            Note(kind=Kind.PINNED, host="c", detail={"limit": 1}),
+            Note(
+                kind=Kind.PINNED,
+                host="e",
+                reason="a talk",
+                detail={"limit": 1, "until": 60.5, "by": "me"},
+            ),
+            Note(kind=Kind.RESIZED, host="e", detail={"limit": 1, "start": 2, "unpinned": 3}),
+            Note(kind=Kind.PAUSED, host="e", reason="a game", detail={"until": 70, "by": "you"}),
+            Note(kind=Kind.PINNED, host="c", detail={"limit": 1, "until": 9.0, "by": "x"}),
             Note(kind=Kind.UNPINNED, host="c"),
-            Note(kind=Kind.PAUSED, host="c", reason="x"),
+            Note(kind=Kind.RESIZED, host="f", detail={"limit": 1, "unpinned": 3}),
+            Note(kind=Kind.RESIZED, host="f", detail={"limit": 3, "unpinned": None}),
+            Note(kind=Kind.PAUSED, host="c", reason="x", detail={"until": 1.0, "by": "x"}),
             Note(kind=Kind.RESUMED, host="c"),
             Note(kind=Kind.HOST, host="d", detail={"mode": "up"}),
             Note(kind=Kind.CONFIGURED, reason="hosts.yaml", detail={"routes": {"a": [["b", ""]]}}),
@@ -877,6 +931,11 @@ def test_limits_pins_and_pauses_outlive_the_dispatcher(place: Place) -> None:
         assert restored.hosts["a"] == HostRow(limit=4, start=2)
         assert restored.hosts["b"] == HostRow(pin=2, paused="repair")
         assert restored.hosts["c"] == HostRow()
+        assert restored.hosts["e"] == HostRow(
+            limit=1, start=2, unpinned=3, pin=1, pin_until=60.5, pin_by="me", pin_reason="a talk",
+            paused="a game", paused_until=70.0, paused_by="you",
+        )  # fmt: skip
+        assert restored.hosts["f"] == HostRow(limit=3)
         assert "d" not in restored.hosts
         await again.close()
 

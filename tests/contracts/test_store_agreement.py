@@ -45,6 +45,7 @@ JSON: st.SearchStrategy[Json] = st.recursive(
 OBJECTS = st.dictionaries(TEXTS, JSON, max_size=2)
 HOSTS = st.sampled_from(["a", "b"])
 OPTIONS = st.builds(Option, HOSTS, MODELS)
+BY_HAND: dict[str, st.SearchStrategy[Json]] = {"until": st.integers(0, 9) | TIMES, "by": TEXTS}
 NOTES = st.lists(
     st.one_of(
         st.builds(Note, kind=st.just(Kind.HOST), host=HOSTS, detail=OBJECTS),
@@ -54,18 +55,27 @@ NOTES = st.lists(
             kind=st.just(Kind.RESIZED),
             host=HOSTS,
             detail=st.fixed_dictionaries(
-                {"limit": st.integers(0, 9)}, optional={"start": st.integers(1, 3)}
+                {"limit": st.integers(0, 9)},
+                optional={"start": st.integers(1, 3), "unpinned": st.none() | st.integers(1, 3)},
             ),
         ),
         st.builds(
             Note,
             kind=st.just(Kind.PINNED),
             host=HOSTS,
-            detail=st.fixed_dictionaries({"limit": st.integers(0, 9)}),
+            reason=TEXTS,
+            detail=st.fixed_dictionaries({"limit": st.integers(0, 9)}, optional=BY_HAND),
         ),
         st.builds(
             Note,
-            kind=st.sampled_from([Kind.UNPINNED, Kind.PAUSED, Kind.RESUMED, Kind.LEFT]),
+            kind=st.just(Kind.PAUSED),
+            host=HOSTS,
+            reason=TEXTS,
+            detail=st.fixed_dictionaries({}, optional=BY_HAND),
+        ),
+        st.builds(
+            Note,
+            kind=st.sampled_from([Kind.UNPINNED, Kind.RESUMED, Kind.LEFT]),
             host=HOSTS,
             reason=TEXTS,
         ),
@@ -296,6 +306,22 @@ class Stores(RuleBasedStateMachine):
         self.both(
             lambda store: store.prioritise(
                 task_id, priority=priority, run_next=run_next, now=self.now
+            )
+        )
+
+    @rule(
+        data=st.data(),
+        priority=st.none() | PRIORITIES,
+        run_next=st.none() | st.booleans(),
+        held=st.none() | st.booleans(),
+    )
+    def change(
+        self, data: st.DataObject, priority: int | None, run_next: bool | None, held: bool | None
+    ) -> None:
+        task_id = self._id(data)
+        self.both(
+            lambda store: store.change(
+                task_id, priority=priority, run_next=run_next, held=held, now=self.now
             )
         )
 

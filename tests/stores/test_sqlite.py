@@ -34,7 +34,7 @@ from tests.contracts.drafts import (
 from ygg.backlog import BEFORE_ALL
 from ygg.journal import Event, Kind
 from ygg.stores import pruning, schema, tables
-from ygg.stores.base import Query, StoreError, StoreUnusable
+from ygg.stores.base import HostRow, Query, StoreError, StoreUnusable
 from ygg.stores.operations import Operations
 from ygg.stores.schema import APPLICATION, MIGRATIONS, connect, connect_reader, migrate
 from ygg.stores.sqlite import SqliteStore
@@ -331,6 +331,26 @@ def test_migrations_are_applied_once_each(path: Path) -> None:
         statements.clear()
         migrate(connection, path)
         assert [s for s in statements if "CREATE" in s or "BEGIN" in s] == []
+
+
+def test_the_file_of_the_first_version_keeps_its_hosts(path: Path) -> None:
+    """Its columns are those of the first migration; what came later has a meaning for them."""
+    path.parent.mkdir()
+    with closing(connect(path, create=True)) as connection:
+        connection.executescript(
+            f"{MIGRATIONS[0]}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1;"
+            "INSERT INTO hosts VALUES ('a', 3, 2, 3, NULL), ('b', NULL, NULL, NULL, 'repair')"
+        )
+
+    async def story() -> None:
+        store = SqliteStore(path)
+        restored = await store.open(owner="one", now=1.0, max_strikes=3)
+        assert restored.hosts == {
+            "a": HostRow(limit=3, start=2, pin=3), "b": HostRow(paused="repair"),
+        }  # fmt: skip
+        await store.close()
+
+    asyncio.run(story())
 
 
 def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:

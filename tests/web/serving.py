@@ -180,6 +180,7 @@ async def served(
     collector = BoardCollector(
         board=dispatcher.board, fleet=lambda: dispatcher.fleet,
         host_rows=lambda: dispatcher.host_rows, memory=dict, wall=clock.wall,
+        server=dispatcher.server_runs,
     )  # fmt: skip
     metrics.registry.register(collector)
     store.follow(metrics.absorb)
@@ -228,7 +229,7 @@ def served_beside(folder: Path) -> Iterator[int]:
     async def serve() -> None:
         stop = asyncio.Event()
         async with served(folder) as w:
-            await w.dispatcher.pause("h", "a property is looked at")
+            await w.dispatcher.overrides.pause("h", "a property is looked at")
             ports.append(w.port)
             loops.append((asyncio.get_running_loop(), stop))
             ready.set()

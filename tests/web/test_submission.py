@@ -236,7 +236,8 @@ def test_problems_have_names_that_never_change() -> None:
     assert {(kind.urn.rpartition(":")[2], kind.status) for kind in Kind} == {
         ("bad-json", 400), ("bad-fields", 400), ("bad-parameters", 400), ("foreign-origin", 403),
         ("unknown-task", 404), ("unknown-host", 404), ("no-artifact", 404), ("too-slow", 408),
-        ("key-clash", 409), ("refused", 409), ("too-large", 413), ("not-json", 415),
+        ("key-clash", 409), ("refused", 409), ("pinned-in-file", 409), ("shared-slots", 409),
+        ("out-of-bounds", 422), ("too-large", 413), ("not-json", 415),
         ("encoded", 415), ("wrong-host", 421), ("unroutable", 422), ("internal", 500),
         ("draining", 503), ("store-trouble", 503), ("not-yet", 503), ("disk-full", 507),
     }  # fmt: skip

@@ -393,7 +393,7 @@ def test_it_is_said_of_each_option_why_a_task_waits(tmp_path: Path) -> None:
             held = w.hold("a")
             running = await w.submit(title="x", key="runs")
             await w.until_running(running)
-            await w.dispatcher.pause("b", "a game")
+            await w.dispatcher.overrides.pause("b", "a game")
             w.servers["c"].script = [Failure(Cause.REFUSED, "c refused", taken=False)]
             w.servers["c"].down = True
             waiting = await w.submit(title="y")
@@ -531,7 +531,7 @@ def test_blocked_tasks_are_found_by_their_error_and_sent_back(tmp_path: Path) ->
     async def story() -> None:
         async with served(tmp_path) as w:
             ids = await _blocked(w, 3)
-            await w.dispatcher.pause("h", "to look")
+            await w.dispatcher.overrides.pause("h", "to look")
             dry_run = await w.ask("POST", "/v1/retry", {"error": "prompt", "dry_run": True})
             assert sorted(dry_run.json["tasks"]) == sorted(ids)
             one = await w.ask("POST", "/v1/retry", {"error": "prompt 1"})
@@ -569,7 +569,7 @@ def test_one_that_changed_by_another_hand_does_not_stop_the_others(tmp_path: Pat
     async def story() -> None:
         async with served(tmp_path) as w:
             ids = await _blocked(w, 3)
-            await w.dispatcher.pause("h", "to look")
+            await w.dispatcher.overrides.pause("h", "to look")
             find = w.store.find
 
             async def and_meanwhile(*args: object, **more: object) -> object:

@@ -59,30 +59,58 @@ class HostRow:
     limit: int | None = None
     #: slots.start of hosts.yaml when `limit` was set: an edit of it takes precedence.
     start: int | None = None
+    #: The limit that holds again once no pin stands over it; None: none does.
+    unpinned: int | None = None
+    #: The operator's pin; None: there is none.
     pin: int | None = None
+    #: Seconds since the epoch when it ends by itself; None: a person ends it.
+    pin_until: float | None = None
+    pin_by: str = ""
+    pin_reason: str = ""
     #: Why it is paused; None: it is not.
     paused: str | None = None
+    paused_until: float | None = None
+    paused_by: str = ""
 
     def after(self, kind: Kind, reason: str, detail: Mapping[str, Json]) -> HostRow:
         """What a row of the journal about this host changes of it."""
         match kind:
             case Kind.RESIZED:
-                limit, start = detail.get("limit"), detail.get("start", self.start)
+                limit = detail.get("limit")
                 assert isinstance(limit, int)
-                known = start if isinstance(start, int) else self.start
-                return replace(self, limit=limit, start=known)
+                return replace(
+                    self,
+                    limit=limit,
+                    start=_whole(detail.get("start", self.start)),
+                    unpinned=_whole(detail.get("unpinned", self.unpinned)),
+                )
             case Kind.PINNED:
                 pin = detail.get("limit")
                 assert isinstance(pin, int)
-                return replace(self, pin=pin)
+                until, by = _until(detail), _by(detail)
+                return replace(self, pin=pin, pin_until=until, pin_by=by, pin_reason=reason)
             case Kind.UNPINNED:
-                return replace(self, pin=None)
+                return replace(self, pin=None, pin_until=None, pin_by="", pin_reason="")
             case Kind.PAUSED:
-                return replace(self, paused=reason)
+                until, by = _until(detail), _by(detail)
+                return replace(self, paused=reason, paused_until=until, paused_by=by)
             case Kind.RESUMED:
-                return replace(self, paused=None)
+                return replace(self, paused=None, paused_until=None, paused_by="")
             case _:
                 return self
+
+
+def _whole(value: Json) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _until(detail: Mapping[str, Json]) -> float | None:
+    until = detail.get("until")
+    return float(until) if isinstance(until, int | float) else None
+
+
+def _by(detail: Mapping[str, Json]) -> str:
+    return str(detail.get("by", ""))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,6 +243,20 @@ class TaskStore(Protocol):
 
     async def release(self, task_id: str, *, why: Held, now: float) -> Task:
         """Raises UnknownTask."""
+
+    async def change(
+        self,
+        task_id: str,
+        *,
+        priority: int | None = None,
+        run_next: bool | None = None,
+        held: bool | None = None,
+        now: float,
+    ) -> Task:
+        """What a person changes of an open task's place, all or none; None: it stays.
+
+        `held` False releases what was held by hand. Raises UnknownTask, Refused.
+        """
 
     async def release_due(self, *, now: float) -> float | None:
         """Release what waited for a time that has come; returns when the next one is due.

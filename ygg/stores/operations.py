@@ -269,6 +269,21 @@ class Operations:
         task = self._load(task_id)
         return self._save(task, lifecycle.released(task, why, now), now, Kind.RELEASED)
 
+    def change(
+        self,
+        task_id: str,
+        *,
+        priority: int | None,
+        run_next: bool | None,
+        held: bool | None,
+        now: float,
+    ) -> Task:
+        # Refused of a task that is not open, before anything is written: then nothing is refused.
+        task = self.prioritise(task_id, priority=priority, run_next=run_next, now=now)
+        if held is True:
+            return self.hold(task_id, now=now)
+        return self.release(task_id, why=Held.BY_HAND, now=now) if held is False else task
+
     def release_due(self, *, now: float) -> float | None:
         for task in self.tables.due(now):
             self._save(task, lifecycle.released(task, Held.NOT_BEFORE, now), now, Kind.RELEASED)

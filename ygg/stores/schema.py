@@ -62,6 +62,15 @@ MIGRATIONS: Final = (
     );
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
     """,
+    # Who pinned or paused a host, why, and until when; and the limit under a pin.
+    """
+    ALTER TABLE hosts ADD COLUMN unpinned INTEGER;
+    ALTER TABLE hosts ADD COLUMN pin_until REAL;
+    ALTER TABLE hosts ADD COLUMN pin_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE hosts ADD COLUMN pin_reason TEXT NOT NULL DEFAULT '';
+    ALTER TABLE hosts ADD COLUMN paused_until REAL;
+    ALTER TABLE hosts ADD COLUMN paused_by TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 

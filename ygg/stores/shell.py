@@ -201,6 +201,20 @@ class Shell(ABC):
     async def release(self, task_id: str, *, why: Held, now: float) -> Task:
         return await self._write("release", lambda o: o.release(task_id, why=why, now=now))
 
+    async def change(
+        self,
+        task_id: str,
+        *,
+        priority: int | None = None,
+        run_next: bool | None = None,
+        held: bool | None = None,
+        now: float,
+    ) -> Task:
+        return await self._write(
+            "change",
+            lambda o: o.change(task_id, priority=priority, run_next=run_next, held=held, now=now),
+        )
+
     async def release_due(self, *, now: float) -> float | None:
         return await self._write("release_due", lambda o: o.release_due(now=now))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -39,6 +39,14 @@ _INSERT: Final = (
 _SAVE: Final = (
     "UPDATE tasks SET status=?, outcome=?, error=?, host=?, attempt=?, strikes=?, owner=?, "
     "started_at=?, ended_at=?, artifact=?, answer=?, held=?, priority=?, run_next=? WHERE id=?"
+)
+#: The fields of a HostRow, and its columns: `limit` is a word of SQL.
+_HOST_FIELDS: Final = tuple(field.name for field in fields(HostRow))
+_HOST_COLUMNS: Final = ("name", *(f.replace("limit", "slots") for f in _HOST_FIELDS))
+_HOSTS: Final = f"SELECT {', '.join(_HOST_COLUMNS)} FROM hosts"
+_SAVE_HOST: Final = (
+    f"INSERT OR REPLACE INTO hosts ({', '.join(_HOST_COLUMNS)}) "
+    f"VALUES ({', '.join('?' * len(_HOST_COLUMNS))})"
 )
 _APPEND: Final = "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 # ready: the next page of a lane, in up to five parts: of what a person put in front, and of the
@@ -290,19 +298,12 @@ class SqliteTables:
     # -- hosts and the rest ------------------------------------------------------------------
 
     def hosts(self) -> Mapping[str, HostRow]:
-        rows = self.connection.execute("SELECT name, slots, start, pin, paused FROM hosts")
-        return {
-            name: HostRow(limit=limit, start=start, pin=pin, paused=paused)
-            for name, limit, start, pin, paused in rows
-        }
+        rows = self.connection.execute(_HOSTS).fetchall()
+        return {name: HostRow(**dict(zip(_HOST_FIELDS, row, strict=True))) for name, *row in rows}
 
     def save_host(self, name: str, row: HostRow) -> None:
-        self.connection.execute(
-            "INSERT INTO hosts VALUES (?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET "
-            "slots = excluded.slots, start = excluded.start, pin = excluded.pin, "
-            "paused = excluded.paused",
-            (name, row.limit, row.start, row.pin, row.paused),
-        )
+        values = [getattr(row, field) for field in _HOST_FIELDS]
+        self.connection.execute(_SAVE_HOST, (name, *values))
 
     def touch(self) -> None:
         """A write that changes nothing of worth: does the disk take it?"""

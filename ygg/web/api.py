@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from ygg.board import Reason
-from ygg.dispatcher import Dispatcher, Draining, UnknownHost, Unroutable
+from ygg.dispatcher import Dispatcher, Draining, Unroutable
 from ygg.metrics import BoardCollector
+from ygg.overrides import UnknownHost
 from ygg.stores.base import KeyClash, StoreError, UnknownTask
 from ygg.tasks import Json, Task
 from ygg.web import orders, views
@@ -103,6 +104,7 @@ class _Api:
             web.post("/v1/tasks", self.submit),
             web.get("/v1/tasks", self.tasks),
             web.get("/v1/tasks/{id}", self.task),
+            web.patch("/v1/tasks/{id}", self.change),
             web.get("/v1/tasks/{id}/artifact", self.artifact),
             web.get("/v1/tasks/{id}/history", self.history),
             web.get("/v1/tasks/{id}/why", self.why),
@@ -110,7 +112,10 @@ class _Api:
             web.post("/v1/tasks/{id}/retry", self.retry),
             web.post("/v1/retry", self.retry_many),
             web.get("/v1/hosts", self.hosts),
+            web.put("/v1/hosts/{name}/pin", self.pin),
+            web.delete("/v1/hosts/{name}/pin", self.unpin),
             web.put("/v1/hosts/{name}/pause", self.pause),
+            web.delete("/v1/hosts/{name}/pause", self.resume),
             web.get("/v1/status", self.status),
             web.get("/metrics", self.metrics),
             web.get("/livez", self.livez),
@@ -157,6 +162,17 @@ class _Api:
 
     async def task(self, request: web.Request) -> web.Response:
         return _json(task_json(await self._get(request)))
+
+    async def change(self, request: web.Request) -> web.Response:
+        order = orders.read_change(await request.read())
+        task = await self._dispatcher.store.change(
+            _task_id(request),
+            priority=order.priority,
+            run_next=order.run_next,
+            held=order.held,
+            now=self._wall(),
+        )
+        return _json(task_json(task))
 
     async def artifact(self, request: web.Request) -> web.Response:
         parameters = Parameters(request.query)
@@ -215,13 +231,35 @@ class _Api:
     async def hosts(self, _: web.Request) -> web.Response:
         return _json({"hosts": host_statuses(self._sight())})
 
-    async def pause(self, request: web.Request) -> web.Response:
-        order = orders.read_pause(await request.read())
+    async def pin(self, request: web.Request) -> web.Response:
+        order, until = orders.read_pin(await request.read(), self._wall())
         name = request.match_info["name"]
+        await self._dispatcher.overrides.pin(
+            name, order.limit, until=until, by=order.by or "", reason=order.reason or ""
+        )
+        return self._host(name)
+
+    async def unpin(self, request: web.Request) -> web.Response:
+        orders.read_nothing(await request.read())
+        await self._dispatcher.overrides.unpin(request.match_info["name"])
+        return self._host(request.match_info["name"])
+
+    async def pause(self, request: web.Request) -> web.Response:
+        order, until = orders.read_pause(await request.read(), self._wall())
+        name, overrides = request.match_info["name"], self._dispatcher.overrides
         if order.paused is False:
-            await self._dispatcher.resume(name)
+            await overrides.resume(name, by=order.by or "")
         else:
-            await self._dispatcher.pause(name, order.reason or "by hand")
+            reason = order.reason or "by hand"
+            await overrides.pause(name, reason, until=until, by=order.by or "")
+        return self._host(name)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        orders.read_nothing(await request.read())
+        await self._dispatcher.overrides.resume(request.match_info["name"])
+        return self._host(request.match_info["name"])
+
+    def _host(self, name: str) -> web.Response:
         for host in host_statuses(self._sight()):
             if host.name == name:
                 return _json(host)
@@ -276,6 +314,7 @@ class _Api:
             down_since=self.down_since,
             reasons=self._reasons(),
             monotonic=self._monotonic(),
+            servers={h: dispatcher.server_runs(h) for h in dispatcher.fleet.hosts},
         )
 
     def _reasons(self) -> dict[str, str]:

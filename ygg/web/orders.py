@@ -1,4 +1,7 @@
-"""What people may order beside tasks: a pause, a retry of many; and how that retry is done."""
+"""What people may order beside tasks: a pin, a pause, another place, a retry of many.
+
+And how that retry is done.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,20 @@ from ygg.lifecycle import Refused, retried
 from ygg.stores.base import Query, UnknownTask
 from ygg.tasks import Status
 from ygg.web.bodies import BodyReader
-from ygg.web.problems import FieldError, bad_fields
+from ygg.web.problems import FieldError, bad_fields, shown
+from ygg.wire import read_time, rfc3339
 
 #: Tasks looked at, and sent back in one commit, at once.
 _CHUNK: Final = 100
 _REASON_MAX: Final = 500
+#: No server runs so many at once; hosts.yaml takes no more either.
+LIMIT_MAX: Final = 10_000
 _TRUE_OR_FALSE: Final = msgspec.Meta(description="true or false")
 
 
-class PauseOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """`paused` left out means true."""
+class _ByHand(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What orders about hosts have in common: why, by whom, and until when."""
 
-    paused: Annotated[bool, _TRUE_OR_FALSE] | None = None
     reason: (
         Annotated[
             str,
@@ -34,6 +39,53 @@ class PauseOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
         ]
         | None
     ) = None
+    #: For other people to read; who has a token goes by its name.
+    by: (
+        Annotated[str, msgspec.Meta(max_length=100, description="a text of at most 100 characters")]
+        | None
+    ) = None
+    #: Left out: until a person ends it.
+    until: (
+        Annotated[
+            str,
+            msgspec.Meta(max_length=64, description="a time as 2026-11-24T18:00:00Z, a text"),
+        ]
+        | None
+    ) = None
+
+
+class PinOrder(_ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A host's limit is this and stays so."""
+
+    limit: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=LIMIT_MAX,
+            description=f"a whole number from 1 to {LIMIT_MAX} (to stop starts, pause the host)",
+        ),
+    ]
+
+
+class PauseOrder(_ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A host takes no new starts. `paused` left out means true; false resumes it."""
+
+    paused: Annotated[bool, _TRUE_OR_FALSE] | None = None
+
+
+class ChangeOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What is to change of an open task's place; what is left out stays."""
+
+    priority: (
+        Annotated[
+            int, msgspec.Meta(ge=0, le=4, description="an integer from 0 (critical) to 4 (backlog)")
+        ]
+        | None
+    ) = None
+    #: Before all others, whatever their priority.
+    run_next: Annotated[bool, _TRUE_OR_FALSE] | None = None
+    #: True holds it back until it is released by false.
+    held: Annotated[bool, _TRUE_OR_FALSE] | None = None
 
 
 class RetryOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -66,16 +118,53 @@ class NoOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where everything is said by the path."""
 
 
+_PIN: Final = BodyReader(PinOrder)
 _PAUSE: Final = BodyReader(PauseOrder)
+_CHANGE: Final = BodyReader(ChangeOrder)
 _RETRY: Final = BodyReader(RetryOrder)
 _NOTHING: Final = BodyReader(NoOrder)
 
 
-def read_pause(body: bytes) -> PauseOrder:
-    """Raises Problem."""
+def read_pin(body: bytes, now: float) -> tuple[PinOrder, float | None]:
+    """The order, and the time of its end. Raises Problem."""
+    order = _PIN.one(body)
+    return order, _end(order, now)
+
+
+def read_pause(body: bytes, now: float) -> tuple[PauseOrder, float | None]:
+    """The order, and the time of its end. Raises Problem."""
     order = _PAUSE.one(body)
-    if "\0" in (order.reason or ""):
-        raise bad_fields([FieldError("/reason", "has a NUL character: leave it out")])
+    return order, _end(order, now)
+
+
+def _end(order: _ByHand, now: float) -> float | None:
+    """Checks what the types could not."""
+    errors = [
+        FieldError(f"/{name}", "has a NUL character: leave it out")
+        for name in ("reason", "by")
+        if "\0" in (getattr(order, name) or "")
+    ]
+    until: float | None = None
+    if order.until is not None:
+        try:
+            until = read_time(order.until)
+        except ValueError as error:
+            errors.append(FieldError("/until", str(error)))
+        else:
+            if until <= now:
+                detail = f"{shown(order.until)} is over (it is {rfc3339(now)}): give a later time"
+                errors.append(FieldError("/until", detail))
+    if errors:
+        raise bad_fields(errors)
+    return until
+
+
+def read_change(body: bytes) -> ChangeOrder:
+    """Raises Problem."""
+    order = _CHANGE.one(body)
+    if order == ChangeOrder():
+        detail = 'say what is to change: "priority", "run_next" or "held"'
+        raise bad_fields([FieldError("", detail)])
     return order
 
 

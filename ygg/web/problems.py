@@ -16,8 +16,9 @@ import msgspec
 from aiohttp import web
 
 from ygg.artifacts import ArtifactError, NoArtifact
-from ygg.dispatcher import Draining, NotAccepting, UnknownHost, Unroutable
+from ygg.dispatcher import Draining, NotAccepting, Unroutable
 from ygg.lifecycle import Refused
+from ygg.overrides import OutOfBounds, PinnedInFile, SharedSlots, UnknownHost
 from ygg.stores.base import KeyClash, StoreError, UnknownTask
 
 log = logging.getLogger("ygg.web")
@@ -44,11 +45,14 @@ class Kind(Enum):
     TOO_SLOW = "too-slow", 408, "The body came too slowly"
     KEY_CLASH = "key-clash", 409, "The key was used for another task"
     REFUSED = "refused", 409, "The task as it is does not allow that"
+    PINNED_IN_FILE = "pinned-in-file", 409, "hosts.yaml pins this host"
+    SHARED_SLOTS = "shared-slots", 409, "This host has no slots of its own"
     TOO_LARGE = "too-large", 413, "The body is too large"
     NOT_JSON = "not-json", 415, "Only application/json is taken"
     ENCODED = "encoded", 415, "Encoded bodies are not taken"
     WRONG_HOST = "wrong-host", 421, "This server does not go by that name"
     UNROUTABLE = "unroutable", 422, "No host would ever run it"
+    OUT_OF_BOUNDS = "out-of-bounds", 422, "The limit is outside the host's bounds"
     INTERNAL = "internal", 500, "A bug of ygg"
     DRAINING = "draining", 503, "The dispatcher is ending"
     STORE = "store-trouble", 503, "The store takes no writes now"
@@ -153,6 +157,14 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(Kind.UNKNOWN_TASK, str(error))
         case UnknownHost():
             return Problem(Kind.UNKNOWN_HOST, str(error))
+        case PinnedInFile():
+            return Problem(Kind.PINNED_IN_FILE, str(error))
+        case SharedSlots():
+            return Problem(Kind.SHARED_SLOTS, str(error))
+        case OutOfBounds():
+            return Problem(
+                Kind.OUT_OF_BOUNDS, str(error), errors=[FieldError("/limit", str(error))]
+            )
         case NoArtifact():
             return Problem(Kind.NO_ARTIFACT, str(error))
         case KeyClash():

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ygg.attempt import Attempt
 from ygg.board import Board, HostState, Reason
 from ygg.fleet import Fleet, HostSettings
 from ygg.health import Mode
 from ygg.journal import Event, Kind
+from ygg.pins import bounds
 from ygg.shapes import (
     BlockedError,
     DispatcherStatus,
     HostStatus,
     OptionStatus,
+    PauseStatus,
+    PinStatus,
     RunningTask,
     WaitingStatus,
 )
@@ -68,6 +71,8 @@ class Sight:
     #: of changes only: a host that never answered is one that was "not asked yet" there.
     reasons: Mapping[str, str]
     monotonic: float
+    #: How many tasks each host's server says it runs at once; None: it doesn't say.
+    servers: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def host_statuses(sight: Sight) -> list[HostStatus]:
@@ -84,7 +89,9 @@ def _host_status(sight: Sight, host: HostState, running: Iterable[str]) -> HostS
     fleet = sight.fleet
     settings = fleet.hosts.get(host.name) or HostSettings(name=host.name, url="")
     semaphore = fleet.hosts.get(settings.semaphore, settings)
-    slots, row = semaphore.slots, sight.host_rows.get(settings.semaphore, HostRow())
+    row = sight.host_rows.get(host.name, HostRow())
+    least, most = bounds(semaphore.slots, sight.servers.get(settings.semaphore))
+    pin = _pin(sight, semaphore)
     down = host.mode is Mode.DOWN
     return HostStatus(
         name=host.name,
@@ -95,10 +102,12 @@ def _host_status(sight: Sight, host: HostState, running: Iterable[str]) -> HostS
         reason="" if host.mode is Mode.UP else sight.reasons.get(host.name) or host.reason,
         down_since=rfc3339(sight.down_since.of(host.name)) if down else None,
         paused=host.paused,
+        pause=None if host.paused is None else _pause(host.paused, row),
         limit=host.semaphore.slots.limit,
-        min=slots.min,
-        max=slots.start if slots.max is None else slots.max,
-        pinned=slots.pin is not None or row.pin is not None,
+        min=least,
+        max=most,
+        pinned=pin is not None,
+        pin=pin,
         active=host.active,
         available_slots=host.semaphore.slots.available,
         shares=settings.shares,
@@ -109,6 +118,28 @@ def _host_status(sight: Sight, host: HostState, running: Iterable[str]) -> HostS
         ],
         tasks=[_running_task(sight, task_id) for task_id in running],
     )
+
+
+def _pin(sight: Sight, host: HostSettings) -> PinStatus | None:
+    """That of the host whose slots they are."""
+    slots, row = host.slots, sight.host_rows.get(host.name, HostRow())
+    if slots.pin is not None:
+        by = f"{sight.fleet.file}:{slots.pin_line}"
+        return PinStatus(limit=slots.pin, whose="file", by=by, until=None, reason="")
+    if row.pin is None:
+        return None
+    return PinStatus(
+        limit=row.pin,
+        whose="operator",
+        by=row.pin_by,
+        until=None if row.pin_until is None else rfc3339(row.pin_until),
+        reason=row.pin_reason,
+    )
+
+
+def _pause(reason: str, row: HostRow) -> PauseStatus:
+    until = None if row.paused_until is None else rfc3339(row.paused_until)
+    return PauseStatus(reason=reason, by=row.paused_by, until=until)
 
 
 def _running_task(sight: Sight, task_id: str) -> RunningTask:
