@@ -6,6 +6,7 @@ is compared with it. What the differences mean is changes.py's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from ygg.client import DEFAULT_URL, Client, Problem
 from ygg.fleet import Fleet, HostSettings, TypeSettings
 from ygg.fleetjson import NotAFleet, read_fleet_json, untold
 from ygg.journal import Event
+from ygg.shapes import DispatcherStatus
 from ygg.stores.base import HostRow, StoreUnusable
 from ygg.stores.glance import glance
 
@@ -49,25 +51,27 @@ def url_of(listen: str) -> str:
 
 def as_it_runs(url: str, new: Fleet) -> Before:
     """What the dispatcher at `url` runs with. Raises CantCompare, client.Unreachable."""
-    client = Client(url)
     try:
-        status = client.call("GET", "/v1/status")
-        version = status["version"]
-        running = {host["name"]: len(host["tasks"]) for host in status["hosts"]}
-        told = read_fleet_json(client.text("GET", "/v1/config"))
+        status, settings = asyncio.run(_ask(url))
+        told = read_fleet_json(settings)
     except Problem as problem:
         older = problem.status == 404
         why = "it is older than this ygg" if older else str(problem)
         raise CantCompare(f"the dispatcher at {url} does not tell its settings: {why}") from problem
     except (KeyError, TypeError, ValueError, NotAFleet) as error:
         raise CantCompare(f"what answers at {url} is no dispatcher: {error}") from error
-    finally:
-        client.close()
     return Before(
-        source=f"the dispatcher at {url} (ygg {version})",
+        source=f"the dispatcher at {url} (ygg {status.version})",
         fleet=untold(told.fleet, new),
-        work=Work(waiting=told.waiting, running=running),
+        work=Work(
+            waiting=told.waiting, running={host.name: len(host.tasks) for host in status.hosts}
+        ),
     )
+
+
+async def _ask(url: str) -> tuple[DispatcherStatus, str]:
+    async with Client(url) as client:
+        return await client.status(), (await client.ask("GET", "/v1/config")).decode()
 
 
 def as_it_ran(store: Path, new: Fleet) -> Before:

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from ygg.client import Client, Problem, Unreachable
+from tests.system.blocking import BlockingClient
+from ygg.client import Problem, Unreachable
 
 T = TypeVar("T")
 
@@ -145,7 +146,7 @@ class Daemon:
     url: str
     state: Path
     log: Path
-    client: Client
+    client: BlockingClient
 
     def end(self, number: signal.Signals = signal.SIGTERM, *, within: float = 90.0) -> int:
         self.process.send_signal(number)
@@ -189,10 +190,10 @@ def daemon(
              str(state / "hosts.yaml"), "--state", str(state), "--listen", "127.0.0.1:0"],
             stdout=out, stderr=out, text=True,
         )  # fmt: skip
-    client: Client | None = None
+    client: BlockingClient | None = None
     try:
         url = _served_at(process, log)
-        client = Client(url)
+        client = BlockingClient(url)
         running = Daemon(process, url, state, log, client)
         if ready:
             until(lambda: _is_ready(running))

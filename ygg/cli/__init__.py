@@ -12,16 +12,13 @@ from collections.abc import Sequence
 from ygg.cli import check, demo, files, serving, status, tasks
 from ygg.cli.base import (
     DONE,
-    FAILED,
     INTERRUPTED,
-    UNREACHABLE,
     WRONG_USE,
     Commands,
     Run,
     Wrong,
     fail,
 )
-from ygg.client import Problem, Unreachable
 from ygg.version import VERSION
 
 
@@ -40,10 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args)
     except Wrong as error:
         return fail(str(error), WRONG_USE)
-    except Unreachable as error:
-        return fail(str(error), UNREACHABLE)
-    except Problem as problem:
-        return fail(str(problem), WRONG_USE if problem.status in (400, 422) else FAILED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away, as `| head` does
         return DONE

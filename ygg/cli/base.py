@@ -6,15 +6,12 @@ Each module beside this one has a `register(commands)`, which adds its commands.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import sys
 from collections.abc import Callable
 from typing import Final
 
 from ygg import printing
-from ygg.client import DEFAULT_URL
 
 DONE, FAILED, WRONG_USE, UNREACHABLE = range(4)
 #: What a shell says of a program that Ctrl-C ended.
@@ -35,8 +32,8 @@ class Commands:
         #: Flags that several commands have, each to be named as a parent.
         self.remote = argparse.ArgumentParser(add_help=False)
         self.remote.add_argument(
-            "--url", default=os.environ.get("YGG_URL", DEFAULT_URL),
-            help="the dispatcher to talk to (YGG_URL; default %(default)s)",
+            "--url",
+            help="the dispatcher to talk to, or unix:PATH (YGG_URL; default http://127.0.0.1:8765)",
         )  # fmt: skip
         self.json = argparse.ArgumentParser(add_help=False)
         self.json.add_argument("--json", action="store_true", help="print JSON, for scripts")
@@ -79,4 +76,7 @@ def width() -> int:
 
 
 def print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False))
+    """One line of JSON, of plain values or of the types of ygg.shapes."""
+    import msgspec
+
+    print(msgspec.json.encode(value).decode())

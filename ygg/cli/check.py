@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ygg import printing
 from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, fail, print_json
-from ygg.client import Unreachable
 
 if TYPE_CHECKING:
     from ygg.changes import Change
@@ -64,6 +63,7 @@ def _check(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace, fleet: Fleet) -> tuple[str, list[Change] | None]:
     """What it was compared with and the changes; or why it could not be, and None."""
     from ygg.changes import compare
+    from ygg.client import Unreachable
     from ygg.places import find_places
     from ygg.running import CantCompare, as_it_ran, as_it_runs, url_of
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ygg import printing
 from ygg.cli.base import DONE, Commands, print_json, width
-from ygg.client import Client
+from ygg.cli.remote import remote
+
+if TYPE_CHECKING:
+    from ygg.client import Client
 
 
 def register(commands: Commands) -> None:
     commands.add(
-        "status", _status, "show hosts, what runs, waits and is blocked", "ygg status",
+        "status", remote(_status), "show hosts, what runs, waits and is blocked", "ygg status",
         commands.remote, commands.json,
     )  # fmt: skip
 
 
-def _status(args: argparse.Namespace) -> int:
-    status = Client(args.url).call("GET", "/v1/status")
+async def _status(client: Client, args: argparse.Namespace) -> int:
+    status = await client.status()
     if args.json:
         print_json(status)
     else:
-        print("\n".join(printing.status_lines(status, width=width())))
+        import msgspec
+
+        print("\n".join(printing.status_lines(msgspec.to_builtins(status), width=width())))
     return DONE

@@ -1,0 +1,127 @@
+"""Every call of the client against the real interface before the real dispatcher."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.web.serving import Served, run, served
+from ygg.client import Client, NewTask, Problem
+from ygg.faults import Cause, Failure
+from ygg.tasks import Status
+
+
+@asynccontextmanager
+async def ours(folder: Path) -> AsyncIterator[tuple[Served, Client]]:
+    async with served(folder) as w, Client(f"http://127.0.0.1:{w.port}", environ={}) as client:
+        yield w, client
+
+
+def test_a_task_is_handed_in_waited_for_and_its_answer_read(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client):
+            w.servers["h"].thinking = "hm"
+            task = await client.submit(
+                title="T", description="D", labels=["a"], priority=1, metadata={"mine": [1]}
+            )
+            assert (task.title, task.labels, task.metadata) == ("T", ("a",), {"mine": [1]})
+            assert not task.has_ended
+            ended = await client.wait(task.id)
+            assert (ended.status, ended.outcome) == ("closed", "done")
+            assert ended.has_ended
+            assert ended == await client.task(task.id)
+            assert await client.answer(task.id)
+            assert await client.answer(task.id, thinking=True) == "hm"
+            kinds = [row.kind for row in await client.history(task.id)]
+            assert kinds == ["accepted", "started", "closed"]
+            assert (await client.why(task.id)).summary == "it is closed (done): it does not wait"
+
+    run(story())
+
+
+def test_the_same_key_and_task_is_the_same_task_and_another_one_clashes(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (_, client):
+            first = await client.submit(title="T", key="k")
+            assert (await client.submit(title="T", key="k")).id == first.id
+            assert (await client.submit(title="T")).id != first.id
+            with pytest.raises(Problem) as told:
+                await client.submit(title="another", key="k")
+            assert (told.value.status, told.value.kind) == (409, "key-clash")
+
+    run(story())
+
+
+def test_a_row_of_many_handed_in_again_is_not_doubled(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client):
+            w.hold()
+            tasks: list[NewTask] = [{"title": f"t{number}"} for number in range(1200)]
+            first = [task.id async for task in client.submit_many(tasks, key_prefix="p")]
+            again = [task.id async for task in client.submit_many(tasks, key_prefix="p")]
+            assert first == again
+            assert len(set(first)) == 1200
+            assert [task.id async for task in client.tasks()] == first[::-1]
+
+    run(story())
+
+
+def test_tasks_are_listed_by_what_is_asked_and_no_more_than_asked(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client):
+            w.hold()
+            ids = [(await client.submit(title=str(n), priority=n % 2)).id for n in range(5)]
+            assert [t.id async for t in client.tasks(limit=2)] == [ids[4], ids[3]]
+            assert [t.id async for t in client.tasks(limit=0)] == []
+            assert [t.id async for t in client.tasks(priority=1)] == [ids[3], ids[1]]
+            assert [t.id async for t in client.tasks(status="blocked")] == []
+            assert [t.id async for t in client.tasks(type="poetry", error="x", host="h")] == []
+
+    run(story())
+
+
+def test_tasks_are_cancelled_and_sent_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client):
+            w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "no", taken=True)] * 2
+            ids = [(await client.submit(title=str(n))).id for n in range(2)]
+            for task_id in ids:
+                await w.until_status(task_id, Status.BLOCKED)
+            w.hold()
+            dry = await client.retry_many(error="no", dry_run=True)
+            assert (dry.count, set(dry.tasks)) == (2, set(ids))
+            assert (await client.retry(ids[0])).status == "open"
+            assert (await client.retry_many([ids[1]])).tasks == (ids[1],)
+            assert (await client.retry_many(drained=True)).count == 0
+            assert (await client.cancel(ids[0])).outcome == "cancelled"
+            assert (await client.cancel(ids[0])).outcome == "cancelled"
+            with pytest.raises(Problem, match="only a blocked task can be retried"):
+                await client.retry(ids[0])
+
+    run(story())
+
+
+def test_hosts_and_the_whole_are_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (_, client):
+            (host,) = await client.hosts()
+            status = await client.status()
+            assert (host.name, host.up, host.active) == ("h", "up", 0)
+            assert list(status.hosts) == [host]
+
+    run(story())
+
+
+def test_what_nobody_knows_is_a_problem(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (_, client):
+            for asked in (client.task("none"), client.history("none"), client.why("none"),
+                          client.cancel("none"), client.answer("none"), client.wait("none")):  # fmt: skip
+                with pytest.raises(Problem) as told:
+                    await asked
+                assert (told.value.status, told.value.kind) == (404, "unknown-task")
+
+    run(story())

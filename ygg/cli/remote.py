@@ -1,0 +1,41 @@
+"""Commands that talk to a running dispatcher: each gets a client, its errors become exit codes.
+
+asyncio and the client are imported when such a command runs: `ygg --help` needs neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ygg.cli.base import FAILED, UNREACHABLE, WRONG_USE, Run, fail
+
+if TYPE_CHECKING:  # importing it takes longer than the whole of `ygg --help`
+    from ygg.client import Client
+
+Work: TypeAlias = "Callable[[Client, argparse.Namespace], Coroutine[Any, Any, int]]"
+
+
+def remote(work: Work) -> Run:
+    """The command that does this work, and ends with the exit code that it gives."""
+
+    def run(args: argparse.Namespace) -> int:
+        import asyncio
+
+        from ygg.client import Client, Problem, Unreachable, WrongSettings
+
+        async def with_client() -> int:
+            async with Client(args.url) as client:
+                return await work(client, args)
+
+        try:
+            return asyncio.run(with_client())
+        except WrongSettings as error:
+            return fail(str(error), WRONG_USE)
+        except Unreachable as error:
+            return fail(str(error), UNREACHABLE)
+        except Problem as problem:
+            return fail(str(problem), WRONG_USE if problem.status in (400, 422) else FAILED)
+
+    return run
