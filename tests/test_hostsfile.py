@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ygg.autoscalerfile import AUTOSCALER_KEYS
-from ygg.dispatcherfile import DISPATCHER_KEYS
 from ygg.fleet import (
     BUILT_IN_TYPES,
     DispatcherSettings,
@@ -22,8 +21,8 @@ from ygg.fleet import (
     TypeSettings,
 )
 from ygg.hostsfile import HostsFileError, parse_fleet, read_fleet
+from ygg.hostskeys import DISPATCHER_KEYS, TYPE_KEYS
 from ygg.routing import detect_type
-from ygg.typesfile import TYPE_KEYS
 
 EXAMPLE = Path(__file__).parents[1] / "hosts.yaml"
 HOST = "hosts: {a: {url: http://a:1}}\n"

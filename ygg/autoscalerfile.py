@@ -1,4 +1,4 @@
-"""The `autoscaler:` section of hosts.yaml: the names of its constants, and what each may be.
+"""The `autoscaler:` section of hosts.yaml: its constants, what each may be and means.
 
 The values are kept as a mapping, durations as seconds, for the autoscaler to build its settings
 from. It has the defaults; only what the file gives is in the mapping.
@@ -9,70 +9,93 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ygg.hostskeys import Key, Keys
 from ygg.tasks import Json
 from ygg.yamlreader import Value
 from ygg.yamlvalues import address, flag, number, seconds, whole
 
-_seconds: Final = seconds(1, 86400)
-_ratio: Final = number(0, 1)
-_factor: Final = number(0, 100)
-
-#: Every key, with what reads it. The numbers in the comments are those of the rule.
-AUTOSCALER_KEYS: Final[Mapping[str, Callable[[Value], Json]]] = {
-    # Decide and write it down, resize nothing.
-    "dry_run": flag,
-    "listen": address,
-    # How often sources are scraped (5), and a host is decided on (15).
-    "scrape_seconds": _seconds,
-    "decide_seconds": _seconds,
-    # No new sane sample for so long: hold (45). A frozen exporter repeats itself so often (8).
-    "stale_seconds": _seconds,
-    "frozen_samples": whole(2, 1000),
-    # The law. Memory over this means shrink (0.90; 0.98 of a preallocated KV cache), and over
-    # memory_urgent_ratio (0.97) at once; utilization under this (0.50), or an oldest wait over
-    # that (60), means grow.
-    "memory_high_ratio": _ratio,
-    "memory_urgent_ratio": _ratio,
-    "kv_high_ratio": _ratio,
-    "utilization_low_ratio": _ratio,
-    "wait_seconds_max": _seconds,
-    # Windows: the highest memory (15), utilization and the limit's use (60).
-    "memory_window_seconds": _seconds,
-    "window_seconds": _seconds,
-    # The limit holds work back if it was reached in this share of the window's samples (0.80).
-    "binding_ratio": _ratio,
-    # Shrinks: at most this share of the limit (0.25), so far apart (30; after failures 60).
-    "shrink_ratio_max": _ratio,
-    "shrink_cooldown_seconds": _seconds,
-    "failure_cooldown_seconds": _seconds,
-    # Time queued inside the model server: hold over the first (0.20); over the second (0.50) for
-    # so many windows (2) shrink.
-    "server_wait_high_ratio": _ratio,
-    "server_wait_urgent_ratio": _ratio,
-    "server_wait_windows": whole(1, 1000),
-    # Growth: so long after a shrink (120) or a growth (30), by at most this share (0.34) and this
-    # number (8) of slots.
-    "growth_after_shrink_seconds": _seconds,
-    "growth_after_growth_seconds": _seconds,
-    "growth_ratio_max": _ratio,
-    "growth_slots_max": whole(1, 1000),
-    # Learned memory: forgotten with this time constant (900), its floor drifts with that one
-    # (7200); the forecast keeps so many standard deviations away (2.5).
-    "memory_forget_seconds": _seconds,
-    "floor_drift_seconds": _seconds,
-    "forecast_deviations": _factor,
-    # The trial: throughput must rise by this share of the relative step (0.15), to so many
-    # standard errors (2), taken from pieces of the window (15); forgotten after (1800).
-    "trial_gain_ratio": _ratio,
-    "trial_errors": _factor,
-    "trial_piece_seconds": _seconds,
-    "trial_seconds_max": _seconds,
-    # A limit that failed is not tried again for so long (600), doubling up to (1200).
-    "ceiling_seconds": _seconds,
-    "ceiling_seconds_max": _seconds,
-    # Shrinks that changed memory by less than this are said to be futile (0.01).
-    "futile_ratio": _ratio,
+_FLAG: Final = "`true` or `false`"
+_ADDRESS: Final = "`HOST:PORT`"
+_SECONDS: Final = "duration, from 1s to 1d"
+_RATIO: Final = "number, from 0 to 1"
+_FACTOR: Final = "number, from 0 to 100"
+_COUNT: Final = "whole number, from 1 to 1000"
+_REPEATS: Final = "whole number, from 2 to 1000"
+#: What reads each form.
+_READ: Final[Mapping[str, Callable[[Value], Json]]] = {
+    _FLAG: flag,
+    _ADDRESS: address,
+    _SECONDS: seconds(1, 86400),
+    _RATIO: number(0, 1),
+    _FACTOR: number(0, 100),
+    _COUNT: whole(1, 1000),
+    _REPEATS: whole(2, 1000),
 }
+
+
+def _key(form: str, default: str, means: str) -> Key:
+    return Key(form, means, default, default)
+
+
+#: In the order of the rule. Defaults are those of the rule too.
+AUTOSCALER_KEYS: Final[Keys] = {
+    "dry_run": _key(_FLAG, "false", "`true`: decide and write it down, resize nothing."),
+    "listen": _key(_ADDRESS, "127.0.0.1:8766", "Where its own metrics are."),
+    "scrape_seconds": _key(_SECONDS, "5", "How often its sources are looked at."),
+    "decide_seconds": _key(_SECONDS, "15", "How often a host is decided on."),
+    "stale_seconds": _key(_SECONDS, "45", "Older evidence is none: hold."),
+    "frozen_samples": _key(
+        _REPEATS, "8", "An exporter that repeats itself so often is frozen, its samples no evidence."
+    ),
+    "memory_high_ratio": _key(_RATIO, "0.90", "Memory over it: shrink."),
+    "memory_urgent_ratio": _key(_RATIO, "0.97", "Memory over it: shrink at once."),
+    "kv_high_ratio": _key(_RATIO, "0.98", "The same as the first, of a preallocated KV cache."),
+    "utilization_low_ratio": _key(_RATIO, "0.50", "Utilization under it: grow."),
+    "wait_seconds_max": _key(_SECONDS, "60", "An oldest wait over it: grow."),
+    "memory_window_seconds": _key(_SECONDS, "15", "The window of which the highest memory counts."),
+    "window_seconds": _key(_SECONDS, "60", "The window for utilization and the limit's use."),
+    "binding_ratio": _key(
+        _RATIO, "0.80",
+        "The limit holds work back if it was reached in this share of the window's samples.",
+    ),
+    "shrink_ratio_max": _key(_RATIO, "0.25", "A shrink takes at most this share of the limit."),
+    "shrink_cooldown_seconds": _key(_SECONDS, "30", "Shrinks are so far apart."),
+    "failure_cooldown_seconds": _key(_SECONDS, "60", "The same for shrinks because of failures."),
+    "server_wait_high_ratio": _key(
+        _RATIO, "0.20", "Time queued inside the model server over this share: hold."
+    ),
+    "server_wait_urgent_ratio": _key(
+        _RATIO, "0.50", "Over this share, for `server_wait_windows`: shrink."
+    ),
+    "server_wait_windows": _key(_COUNT, "2", "For how many windows."),
+    "growth_after_shrink_seconds": _key(_SECONDS, "120", "Growth waits so long after a shrink."),
+    "growth_after_growth_seconds": _key(_SECONDS, "30", "Growth waits so long after a growth."),
+    "growth_ratio_max": _key(_RATIO, "0.34", "One step adds at most this share of the limit."),
+    "growth_slots_max": _key(_COUNT, "8", "One step adds at most so many slots."),
+    "memory_forget_seconds": _key(
+        _SECONDS, "15m", "Time constant with which learned memory is forgotten."
+    ),
+    "floor_drift_seconds": _key(_SECONDS, "2h", "Time constant with which its floor drifts."),
+    "forecast_deviations": _key(
+        _FACTOR, "2.5", "The forecast of memory keeps so many standard deviations away."
+    ),
+    "trial_gain_ratio": _key(
+        _RATIO, "0.15",
+        "To be kept, a step must raise throughput by this share of the relative step.",
+    ),
+    "trial_errors": _key(_FACTOR, "2", "The rise must be sure to so many standard errors."),
+    "trial_piece_seconds": _key(
+        _SECONDS, "15", "Length of the pieces of the window that the errors are taken from."
+    ),
+    "trial_seconds_max": _key(_SECONDS, "30m", "A trial is forgotten after so long."),
+    "ceiling_seconds": _key(
+        _SECONDS, "10m", "A limit that failed is not tried again for so long, doubling."
+    ),
+    "ceiling_seconds_max": _key(_SECONDS, "20m", "The longest that doubling makes of it."),
+    "futile_ratio": _key(
+        _RATIO, "0.01", "Shrinks that changed memory by less than this are said to be futile."
+    ),
+}  # fmt: skip
 
 
 def read_autoscaler(value: Value | None) -> dict[str, Json]:
@@ -80,4 +103,4 @@ def read_autoscaler(value: Value | None) -> dict[str, Json]:
     if value is None:
         return {}
     section = value.section(AUTOSCALER_KEYS)
-    return {key: AUTOSCALER_KEYS[key](given) for key, given in section.items()}
+    return {key: _READ[AUTOSCALER_KEYS[key].form](given) for key, given in section.items()}

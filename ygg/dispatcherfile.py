@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ygg.fleet import DispatcherSettings, Retention
+from ygg.hostskeys import DISPATCHER_KEYS, RETENTION_KEYS
 from ygg.yamlreader import Section, Value
 from ygg.yamlvalues import address, choice, seconds, whole, word
 
-DISPATCHER_KEYS: Final = (
-    "listen", "store", "state", "drain_seconds", "after_drain", "poll_seconds", "max_strikes",
-    "artifacts", "retention",
-)  # fmt: skip
-RETENTION_KEYS: Final = ("closed", "artifacts", "journal")
 _AFTER_DRAIN: Final[tuple[Literal["block", "reopen"], ...]] = ("block", "reopen")
 _DAY: Final = 86400.0
 

@@ -1,8 +1,9 @@
-"""hosts.yaml -> Fleet: the keys there are, what they mean, and every mistake with its line.
+"""hosts.yaml -> Fleet: how the keys are read, and every mistake with its line.
 
-Pure but for `read_fleet`, which reads the one file. How YAML is read is yamlreader.py; the types
-are typesfile.py, the autoscaler's constants autoscalerfile.py. Whether a host answers, a folder
-exists or a key is where it should be is asked when they are used.
+Pure but for `read_fleet`, which reads the one file. The keys there are, and what they mean, are
+hostskeys.py; how YAML is read is yamlreader.py; the types are typesfile.py, the autoscaler's
+constants autoscalerfile.py. Whether a host answers, a folder exists or a key is where it should
+be is asked when they are used.
 
 Relative paths of the file are relative to its folder, wherever ygg is started.
 """
@@ -20,33 +21,36 @@ import yaml
 
 from ygg import secrets
 from ygg.autoscalerfile import AUTOSCALER_KEYS, read_autoscaler
-from ygg.dispatcherfile import DISPATCHER_KEYS, RETENTION_KEYS, path_below, read_dispatcher
+from ygg.dispatcherfile import path_below, read_dispatcher
 from ygg.fleet import Fleet, GpuSettings, HostSettings, SlotSettings
 from ygg.hosts.base import Api
-from ygg.typesfile import NAME, NAME_REMEDY, TYPE_KEYS, read_types
+from ygg.hostskeys import (
+    DISPATCHER_KEYS,
+    GPU_KEYS,
+    HOST_KEYS,
+    RETENTION_KEYS,
+    SHARED_KEYS,
+    SLOT_KEYS,
+    TOP_KEYS,
+    TYPE_KEYS,
+)
+from ygg.typesfile import NAME, NAME_REMEDY, read_types
 from ygg.yamlreader import CHARACTERS_MAX, Reader, Section, Value, short, shown
 from ygg.yamlvalues import choice, keep_alive, url, whole, word
 
 _Memory: TypeAlias = Literal["nvml", "kv", "off"]
 
-_TOP: Final = ("defaults", "hosts", "types", "dispatcher", "autoscaler")
-#: A host's keys that may also stand in `defaults:`. Its `key` may not: it would be sent to every
-#: host that is ever added, whoever runs it.
-_SHARED: Final = ("api", "model", "slots", "keep_alive", "gpu")
-_HOST: Final = ("url", *_SHARED, "shares", "key")
-_SLOTS: Final = ("start", "min", "max", "pin")
 #: Beside the numbers of `slots:`, for who wants to say where the pin is.
 _PIN_LINE: Final = "line of pin"
-_GPU: Final = ("port", "exporter", "device", "memory")
 _HOMES: Final[Mapping[str, str]] = {
     **dict.fromkeys(AUTOSCALER_KEYS, "`autoscaler:`"),
     **dict.fromkeys(RETENTION_KEYS, "`dispatcher: {retention: ...}`"),
     **dict.fromkeys(DISPATCHER_KEYS, "`dispatcher:`"),
-    **dict.fromkeys(_GPU, "`gpu:` of a host"),
-    **dict.fromkeys(_SLOTS, "`slots:` of a host"),
+    **dict.fromkeys(GPU_KEYS, "`gpu:` of a host"),
+    **dict.fromkeys(SLOT_KEYS, "`slots:` of a host"),
     **dict.fromkeys(TYPE_KEYS, "a type below `types:`"),
-    **dict.fromkeys(_HOST, "a host below `hosts:`"),
-    **dict.fromkeys(_TOP, "the left margin"),
+    **dict.fromkeys(HOST_KEYS, "a host below `hosts:`"),
+    **dict.fromkeys(TOP_KEYS, "the left margin"),
 }
 #: Our own exporter is looked for on every host, unless the file says otherwise.
 _GPU_USUAL: Final = GpuSettings(port=9836)
@@ -103,10 +107,10 @@ def parse_fleet(text: str, file: str) -> Fleet:
             reader.complain(1, "the file is empty", f"name a host: {_EXAMPLE}")
         raise HostsFileError(reader.problems)
     folder = Path(file).parent
-    top = root.section(_TOP)
+    top = root.section(TOP_KEYS)
     base = _Shared()
     if "defaults" in top:
-        base = _read_shared(top["defaults"].section(_SHARED), base)
+        base = _read_shared(top["defaults"].section(SHARED_KEYS), base)
     hosts = _read_hosts(top["hosts"], base, folder) if "hosts" in top else {}
     if "hosts" in top:
         if top["hosts"].is_empty:
@@ -149,7 +153,7 @@ def _read_shared(section: Section, base: _Shared) -> _Shared:
 
 def _read_slots(value: Value, base: Mapping[str, int]) -> Mapping[str, int]:
     """What is given, over what was given before. Complains of numbers that contradict."""
-    section = value.section(_SLOTS)
+    section = value.section(SLOT_KEYS)
     own = {name: section.read(name, whole(1, _SLOTS_MAX), None) for name in section}
     given = {**base, **{name: number for name, number in own.items() if number is not None}}
     if "pin" in section:
@@ -180,7 +184,7 @@ def _slot_settings(given: Mapping[str, int]) -> SlotSettings:
 
 
 def _read_gpu(value: Value, base: GpuSettings) -> GpuSettings:
-    section = value.section(_GPU)
+    section = value.section(GPU_KEYS)
     if "port" in section and "exporter" in section:
         what = "has both a port and an exporter"
         section["exporter"].complain(what, "keep one: the port is that of http://HOST:PORT/metrics")
@@ -206,7 +210,7 @@ def _read_hosts(value: Value, base: _Shared, folder: Path) -> dict[str, HostSett
         name = key.plain
         if not re.fullmatch(NAME, name):
             key.complain(f"has a host named {shown(name)}", NAME_REMEDY)
-        section = entry.section(_HOST)
+        section = entry.section(HOST_KEYS)
         own = _read_shared(section, base)
         if "url" not in section:
             key.complain(f"has no url for {shown(name)}", "write `url: http://HOST:PORT` below it")

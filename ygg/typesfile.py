@@ -10,6 +10,7 @@ from typing import Final
 
 from ygg.dispatcherfile import read_path
 from ygg.fleet import BUILT_IN_TYPES, FALLBACK_TYPE, HostSettings, Option, TypeSettings
+from ygg.hostskeys import TYPE_KEYS
 from ygg.routing import WORD
 from ygg.tasks import Json
 from ygg.yamlreader import Reader, Section, Value, short, shown
@@ -18,10 +19,6 @@ from ygg.yamlvalues import flag, json, listed, prose, seconds, word
 #: Names of hosts and types: they stand in addresses, labels of metrics and `HOST/MODEL`.
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 NAME_REMEDY: Final = "use letters, digits, `.`, `_` and `-`, at most 63, a letter or digit first"
-TYPE_KEYS: Final = (
-    "run", "labels", "words", "system", "options", "first_token", "stall", "timeout", "command",
-    "cwd", "environment", "python", "repeat",
-)  # fmt: skip
 #: `general` runs where this runs when it does not say where.
 _FALLBACK_ROUTE: Final = "reasoning"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"

@@ -2,7 +2,7 @@
 
 Walks nodes, because only nodes know their lines. It collects problems and raises none, so that a
 person sees all of them at once. Numbers, words and durations are left to yamlvalues.py; what keys
-there are, and what they mean, to hostsfile.py and its neighbours.
+there are, and what they mean, to hostskeys.py; how they are read, to hostsfile.py.
 """
 
 from __future__ import annotations
