@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test prove bench lint clean tools venv
+.PHONY: help demo check test prove bench lint docs clean tools venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ prove: $(TEST_ENV)/.made tools ## the same properties at night size: many more e
 
 bench: $(TEST_ENV)/.made ## measure on this machine; prints and keeps bench/results.json
 	$(TEST_ENV)/bin/python -m bench
+
+docs: $(TEST_ENV)/.made ## write the generated pages of docs/ anew
+	$(TEST_ENV)/bin/python -m tools.reference
 
 clean: ## remove everything that these commands made
 	rm -rf .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

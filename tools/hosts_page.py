@@ -1,0 +1,107 @@
+"""docs/hosts-yaml.md out of the tables by which the reader knows its keys."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tools import markdown
+from ygg.autoscalerfile import AUTOSCALER_KEYS
+from ygg.fleet import BUILT_IN_TYPES
+from ygg.hostskeys import (
+    DISPATCHER_KEYS,
+    GPU_KEYS,
+    HOST_KEYS,
+    RETENTION_KEYS,
+    SHARED_KEYS,
+    SLOT_KEYS,
+    TOP_KEYS,
+    TYPE_KEYS,
+    Key,
+    Keys,
+)
+
+_TOP: Final = """\
+# hosts.yaml, key by key
+
+<!-- Made by `make docs` out of ygg/hostskeys.py and ygg/autoscalerfile.py. Edit those. -->
+
+`hosts.yaml` says which model servers there are, what may run where, and how the dispatcher
+behaves. The one in the [root of the repository](../hosts.yaml) is a commented example with every
+key. `ygg check` reads the file and prints every mistake at once, each with its line and the way
+out.
+
+ygg takes the file that `--hosts FILE` names, else `YGG_HOSTS`, else `hosts.yaml` in the current
+folder, else `~/.config/ygg/hosts.yaml`, else `/etc/ygg/hosts.yaml`.
+
+How values are written:
+
+- **Durations** are seconds, or texts such as `500ms`, `90s`, `10m`, `1h30m`, `2d`.
+- **Paths** that are relative start at the folder of the file. `~` is the user's home.
+- **Yes and no** are `true` and `false`. Where a text is meant, quote `yes`, `no`, `on`, `off`.
+- There are no YAML anchors, aliases or tags here. The file is UTF-8 and at most 1 MiB.
+- A key that is not listed here is a mistake. The message names the nearest one.
+"""
+_SECTIONS: Final[tuple[tuple[str, str, Keys], ...]] = (
+    ("The left margin", "The file's sections.", TOP_KEYS),
+    ("`defaults:`", "These hold for every host that does not say otherwise.", SHARED_KEYS),
+    (
+        "A host: `hosts: {NAME: ...}`",
+        "Each key stands below the host's name. Only `url` is required.",
+        HOST_KEYS,
+    ),
+    (
+        "`slots:` of a host, or of `defaults:`",
+        "`min` <= `start` <= `max`, and a pin between `min` and `max`.",
+        SLOT_KEYS,
+    ),
+    ("`gpu:` of a host, or of `defaults:`", "Only the autoscaler reads these.", GPU_KEYS),
+    (
+        "A type: `types: {NAME: ...}`",
+        (
+            "A task's type is the one that the submit names; else that of its first label that "
+            "means one; else the first type, in the order of the file, that has a word of the "
+            "title; else `general`. A type that is not in the file, or has no `run`, runs on all "
+            "hosts; `general` without one runs where `reasoning` does. Beside a `command` no "
+            "`system`, `options` or `python` may stand: it would never see them. `cwd` and "
+            "`environment` stand only beside a `command`."
+        ),
+        TYPE_KEYS,
+    ),
+    ("`dispatcher:`", "All keys may be left out.", DISPATCHER_KEYS),
+    ("`retention:` of `dispatcher:`", "What is older is deleted.", RETENTION_KEYS),
+    (
+        "`autoscaler:`",
+        "The constants of its rule. All keys may be left out; most people never need one.",
+        AUTOSCALER_KEYS,
+    ),
+)
+
+
+def page() -> str:
+    parts = [_TOP]
+    for heading, text, keys in _SECTIONS:
+        parts.append(f"## {heading}\n\n{text}\n\n{_table(keys)}")
+        if keys is TYPE_KEYS:
+            parts.append(_built_in())
+    return "\n".join(parts)
+
+
+def _table(keys: Keys) -> str:
+    rows = [
+        (f"`{name}`", key.form, _otherwise(key), key.means, f"`{name}: {key.example}`")
+        for name, key in keys.items()
+    ]
+    return markdown.table(["key", "what may stand there", "default", "means", "example"], rows)
+
+
+def _otherwise(key: Key) -> str:
+    return f"`{key.default}`" if key.default else key.without
+
+
+def _built_in() -> str:
+    rows = [
+        (f"`{name}`", ", ".join(words) or "none: what nothing else claims")
+        for name, words in BUILT_IN_TYPES.items()
+    ]
+    text = "The built-in types, in the order in which their words are looked for:"
+    return f"{text}\n\n{markdown.table(['type', 'words of a title that mean it'], rows)}"

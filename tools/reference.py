@@ -1,0 +1,47 @@
+"""`make docs`: write the reference pages anew. `--check` only says which of them are out of date."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tools import commands_page, hosts_page
+
+ROOT: Final = Path(__file__).parents[1]
+#: Every generated page, with what makes it.
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "docs/hosts-yaml.md": hosts_page.page,
+    "docs/command-line.md": commands_page.page,
+}
+
+
+def stale(root: Path = ROOT) -> list[str]:
+    """The pages that are not what their generator makes."""
+    return [name for name, page in PAGES.items() if _read(root / name) != page()]
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.reference", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    args = parser.parse_args(argv)
+    # They show in the command line's help as defaults.
+    for name in [name for name in os.environ if name.startswith("YGG_")]:
+        del os.environ[name]
+    old = stale()
+    for name in old:
+        print(f"{name} is out of date: `make docs`" if args.check else f"{name} written")
+        if not args.check:
+            (ROOT / name).write_text(PAGES[name](), "utf-8")
+    return 1 if args.check and old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
