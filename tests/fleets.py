@@ -59,7 +59,10 @@ TYPE: Mapping[str, st.SearchStrategy[Any]] = {
     "repeat": st.booleans(), "line": st.integers(0, 99),
 }  # fmt: skip
 DISPATCHER: Mapping[str, st.SearchStrategy[Any]] = {
-    "listen": TEXTS, "store": st.none() | TEXTS,
+    "listen": st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
+    "names": st.lists(TEXTS, max_size=3).map(tuple),
+    "token": st.sampled_from(["remote", "always"]), "token_from": st.none() | TEXTS,
+    "store": st.none() | TEXTS,
     "state": st.none() | st.just(Path("/var/lib/ygg")) | st.just(Path("state")),
     "drain_seconds": _SPANS, "after_drain": st.sampled_from(["block", "reopen"]),
     "poll_seconds": _SPANS, "max_strikes": st.integers(1, 9),

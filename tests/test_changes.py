@@ -265,7 +265,9 @@ def test_a_store_tells_hosts_starts_and_routes() -> None:
         ("[::]:9000", "http://[::1]:9000"),
         ("[::1]:9000", "http://[::1]:9000"),
         ("127.0.0.1:0", "http://127.0.0.1:8765"),
+        ("unix:/run/ygg.sock tower:1", "http://tower:1"),
+        ("unix:/run/ygg.sock", "unix:/run/ygg.sock"),
     ],
 )
 def test_where_a_dispatcher_is_found_that_listens_there(listen: str, url: str) -> None:
-    assert url_of(listen) == url
+    assert url_of(listen.split()) == url

@@ -148,8 +148,9 @@ def test_what_the_example_shows_as_the_dispatchers_defaults_are_they() -> None:
     settings = parse_fleet(text, "/x/hosts.yaml").dispatcher
     assert all(f"\n  {key}: " in text for key in DISPATCHER_KEYS)
     assert settings == DispatcherSettings(
-        store="sqlite:/x/.ygg/ygg.db", state=Path("/x/.ygg"), artifacts=Path("/x/.ygg/artifacts")
-    )
+        store="sqlite:/x/.ygg/ygg.db", state=Path("/x/.ygg"), artifacts=Path("/x/.ygg/artifacts"),
+        token_from="file:/etc/ygg/tokens",
+    )  # fmt: skip
 
 
 @pytest.mark.pure
@@ -384,11 +385,38 @@ def test_sections_whose_lines_are_all_commented_out_are_empty() -> None:
     assert parse_fleet(text, "f") == parse_fleet(HOST, "f")
 
 
+TOKENS = "token_from: credential:tokens"
+
+
 @pytest.mark.pure
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "localhost:65535", "'[::1]:8765'", "a-b.c:1"])
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:0", "localhost:65535", "'[::1]:8765'", "a-b.c:1", "unix:/run/ygg.sock"]
+)
 def test_addresses_to_listen_on(address: str) -> None:
-    text = HOST + f"dispatcher: {{listen: {address}}}"
-    assert parse_fleet(text, "f").dispatcher.listen == address.strip("'")
+    text = HOST + f"dispatcher: {{listen: {address}, {TOKENS}}}"
+    (found,) = parse_fleet(text, "f").dispatcher.listen
+    assert found == address.strip("'")
+
+
+@pytest.mark.pure
+def test_several_addresses_to_listen_on() -> None:
+    text = HOST + "dispatcher: {listen: [127.0.0.1:1, '[::1]:2', unix:run/ygg.sock]}"
+    assert parse_fleet(text, "/x/hosts.yaml").dispatcher.listen == (
+        "127.0.0.1:1",
+        "[::1]:2",
+        "unix:/x/run/ygg.sock",
+    )
+
+
+@pytest.mark.pure
+def test_names_and_tokens() -> None:
+    text = HOST + (
+        "dispatcher: {names: [Ygg.example.org, 10.0.0.7, '[FD00:0::1]', ygg_1, ygg.example.org],"
+        " token: always, token_from: file:tokens}"
+    )
+    found = parse_fleet(text, "/x/hosts.yaml").dispatcher
+    assert found.names == ("ygg.example.org", "10.0.0.7", "[fd00::1]", "ygg_1")
+    assert (found.token, found.token_from) == ("always", "file:/x/tokens")
 
 
 # -- what is said of mistakes ----------------------------------------------------------------
@@ -462,8 +490,8 @@ MISTAKES = {
     "an empty model": (_HOST + "model: ''", 4, ["empty"]),
     "an unprintable model": (_HOST + 'model: "a\\eb"', 4, ["unprintable"]),
     "half a surrogate pair": (_HOST + 'model: "\\ud800"', 4, ["unprintable"]),
-    "a key": (_HOST + "key: hunter2", 4, ["where the key is", "env:NAME"]),
-    "a key that is a number": (_HOST + "key: 1234", 4, ["where the key is"]),
+    "a key": (_HOST + "key: hunter2", 4, ["where the secret is", "env:NAME"]),
+    "a key that is a number": (_HOST + "key: 1234", 4, ["where the secret is"]),
     "bad keep_alive": (_HOST + "keep_alive: 2d", 4, ["'2d'", "24h"]),
     "slots as a number": (_HOST + "slots: 3", 4, ["not a section"]),
     "no slots": (_HOST + "slots: {min: 0}", 4, ["slots.min` is 0", "from 1"]),
@@ -554,6 +582,30 @@ MISTAKES = {
     "an address in brackets": (_DISPATCHER + "listen: ['::1']", 3, ["'[::1]:8765' in quotes"]),
     "an address with its port": (_DISPATCHER + "listen: [::1]:8765", 3, ["quote it"]),
     "an address that can't be": (_DISPATCHER + "listen: '[::1::]:1'", 3, ["HOST:PORT"]),
+    "an address twice": (_DISPATCHER + "listen: [a:1, b:1, a:1]", 3, ["a:1 again", "delete"]),
+    "no address at all": (_DISPATCHER + "listen: []", 3, ["no address", "127.0.0.1:8765"]),
+    "a list in a list of addresses": (_DISPATCHER + "listen: [[a:1]]", 3, ["is a list"]),
+    "a socket without a path": (_DISPATCHER + "listen: 'unix:'", 3, ["unix:/run/ygg/ygg.sock"]),
+    "an abstract socket": (_DISPATCHER + "listen: 'unix:@ygg'", 3, ["unix:PATH"]),
+    "a socket's path too long": (
+        _DISPATCHER + f"listen: 'unix:{'x' * 108}'", 3, ["107 bytes", "shorter"]),
+    "beyond loopback without a token": (
+        _DISPATCHER + "listen: 0.0.0.0:8765", 3,
+        ["0.0.0.0:8765, which other machines reach", "ygg token new", "token_from:"]),
+    "one address beyond loopback": (
+        _DISPATCHER + "listen: [127.0.0.1:1, '[::]:2']", 3, ["[::]:2, which", "127.0.0.1"]),
+    "a token for everybody that is nowhere": (
+        _DISPATCHER + "token: always", 3, ["there is none", "ygg token new"]),
+    "a name of a proxy without a token": (
+        _DISPATCHER + "names: [ygg.example.org]", 3, ["a proxy", "ygg token new"]),
+    "where a token is instead of who needs it": (
+        _DISPATCHER + "token: file:/etc/tokens", 3, ["remote or always", "`token_from:`"]),
+    "a token itself": (
+        _DISPATCHER + "token_from: ygg_hunter2", 3, ["where the secret is", "credential:NAME"]),
+    "a name with a port": (
+        _DISPATCHER + f"{TOKENS}\n  names: [ygg.example.org:443]", 4, ["without a port"]),
+    "a name for all names": (_DISPATCHER + f"{TOKENS}\n  names: ['*']", 4, ["a name or an address"]),
+    "a name that is no list": (_DISPATCHER + f"{TOKENS}\n  names: ygg.org", 4, ["[a, b]"]),
     "postgres": (_DISPATCHER + "store: postgresql://u:secret@h/d", 3, ["can't use yet", "sqlite:"]),
     "another store": (_DISPATCHER + "store: redis:x", 3, ["no store", "sqlite:PATH"]),
     "a store in memory": (_DISPATCHER + "store: 'sqlite::memory:'", 3, ["no file"]),
@@ -663,6 +715,14 @@ SECRET = "hunter2-s3cr3t"
 def test_no_message_holds_what_may_be_a_secret(line: str) -> None:
     text = _HOST + line + "\ndispatcher: {listen: 1}\n"
     assert SECRET not in "\n".join(problems(text))
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("key", ["token", "token_from"])
+@pytest.mark.parametrize("form", ["{}", "'{}'", "[{}]", "{{{}: 1}}", "file:{}\\\x01", "env:{}-"])
+def test_no_message_holds_a_token(key: str, form: str) -> None:
+    line = f"dispatcher: {{{key}: {form.format(SECRET)}}}"
+    assert SECRET not in "\n".join(problems(HOST + line))
 
 
 @pytest.mark.pure

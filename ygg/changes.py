@@ -27,10 +27,11 @@ from ygg.tasks import Lane
 #: Of `dispatcher:`, what is taken up once and for all when the process starts, and the flag of
 #: `ygg loop` that goes before the file.
 AT_START: Final[Mapping[str, str]] = {
-    "listen": "--listen", "store": "--store", "state": "--state", "artifacts": "",
+    "listen": "--listen", "names": "", "token": "", "token_from": "", "store": "--store",
+    "state": "--state", "artifacts": "",
 }  # fmt: skip
 #: Values that a message does not show: they name secrets, or hold them.
-_UNSHOWN: Final = frozenset({"key", "token"})
+_UNSHOWN: Final = frozenset({"key"})
 #: Durations, in seconds.
 _SECONDS: Final = frozenset({"first_token", "stall", "timeout", "drain_seconds", "poll_seconds"})
 #: Characters of one value that a sentence shows.
@@ -198,13 +199,22 @@ def _dispatcher(old: DispatcherSettings, new: DispatcherSettings) -> Iterator[Ch
         if one.name == "retention":
             yield from (Change(f"dispatcher: {text}") for text in _retention(old, new))
             continue
-        for text in _field(one.name, getattr(old, one.name), getattr(new, one.name)):
+        before, after = (getattr(d, one.name) for d in (old, new))
+        if before == after:
+            continue
+        texts = list(_field(one.name, _joined(before), _joined(after)))
+        for text in texts or [f"{one.name} changes"]:
             if one.name in AT_START:
                 flag = AT_START[one.name]
                 unless = f", unless {flag} says otherwise" if flag else ""
                 yield Change(f"dispatcher: {text} (only at a restart{unless})", needs_restart=True)
             else:
                 yield Change(f"dispatcher: {text}")
+
+
+def _joined(value: object) -> object:
+    """Addresses and names as a person lists them."""
+    return (", ".join(value) or None) if isinstance(value, tuple) else value
 
 
 def _retention(old: DispatcherSettings, new: DispatcherSettings) -> Iterator[str]:

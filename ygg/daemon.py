@@ -12,8 +12,8 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,22 +23,25 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from ygg.addresses import Address, HostPort, parse_address
 from ygg.artifacts import ArtifactError, Artifacts
 from ygg.assignment import assign
 from ygg.dispatcher import Dispatcher
-from ygg.fleet import Fleet
+from ygg.fleet import DispatcherSettings, Fleet
 from ygg.hosts.pool import Pool
 from ygg.hostsfile import read_fleet
 from ygg.logbook import Logbook
 from ygg.logs import start_logging
 from ygg.metrics import BoardCollector, Metrics
 from ygg.places import Places, find_hosts_file, find_places
+from ygg.secrets import SecretError
 from ygg.stores.base import StoreError, StoreUnusable
 from ygg.stores.sqlite import SqliteStore
 from ygg.threads import Threads, decide_nothing
 from ygg.version import VERSION
 from ygg.web.api import make_app
-from ygg.web.listening import NotLoopback, listening
+from ygg.web.auth import Token, load_tokens
+from ygg.web.listening import CantListen, listening
 
 log = logging.getLogger("ygg.daemon")
 
@@ -56,7 +59,7 @@ class Options:
     """What the command line said; None: nothing."""
 
     hosts: str | None = None
-    listen: str | None = None
+    listen: tuple[str, ...] = ()
     store: str | None = None
     state: str | None = None
     verbose: bool = False
@@ -75,7 +78,7 @@ class SystemClock:
 def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     """Run the dispatcher until SIGINT or SIGTERM. Raises HostsFileError, NoHostsFile, CantStart."""
     fleet = read_fleet(find_hosts_file(options.hosts, environ, Path.cwd()))
-    listen = options.listen or environ.get("YGG_LISTEN") or fleet.dispatcher.listen
+    listen = options.listen or _addresses(environ) or fleet.dispatcher.listen
     fleet = replace(fleet, dispatcher=replace(fleet.dispatcher, listen=listen))
     places = find_places(
         fleet.dispatcher, state=options.state, store=options.store, environ=environ,
@@ -84,12 +87,35 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     lines = start_logging(places.logs, verbose=options.verbose)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(fleet, places, legacy=options.legacy))
+            tokens = _tokens(fleet.dispatcher, environ)
+            return runner.run(_run(fleet, places, tokens, legacy=options.legacy))
+    except CantListen as error:
+        raise CantStart(str(error)) from error
     finally:
         lines.close()
 
 
-async def _run(fleet: Fleet, places: Places, *, legacy: bool) -> int:
+def _addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What YGG_LISTEN says, with commas or blanks between several. Raises CantStart."""
+    given = environ.get("YGG_LISTEN", "")
+    try:
+        return tuple(str(parse_address(text)) for text in given.replace(",", " ").split())
+    except ValueError as error:
+        raise CantStart(f"YGG_LISTEN is {given!r}: {error}") from error
+
+
+def _tokens(settings: DispatcherSettings, environ: Mapping[str, str]) -> tuple[Token, ...]:
+    """Raises CantStart."""
+    try:
+        loaded = load_tokens(settings.token_from, environ)
+    except SecretError as error:
+        raise CantStart(f"no token can be had: {error}") from error
+    if loaded.warning is not None:
+        log.warning("event=tokens_open why=%r", loaded.warning)
+    return loaded.tokens
+
+
+async def _run(fleet: Fleet, places: Places, tokens: tuple[Token, ...], *, legacy: bool) -> int:
     loop = asyncio.get_running_loop()
     hurry, stop = asyncio.Event(), asyncio.Event()
 
@@ -131,7 +157,7 @@ async def _run(fleet: Fleet, places: Places, *, legacy: bool) -> int:
         store.follow(logbook.absorb)
         app = make_app(
             dispatcher, registry=metrics.registry, collector=collector, wall=clock.wall,
-            monotonic=clock.monotonic, random_bits=secrets.randbits,
+            monotonic=clock.monotonic, random_bits=secrets.randbits, tokens=tokens,
         )  # fmt: skip
         try:
             await _work(
@@ -139,7 +165,7 @@ async def _run(fleet: Fleet, places: Places, *, legacy: bool) -> int:
             )
         except BaseExceptionGroup as group:
             # What a person can mend is told in one line; all else whole, as a bug of ours.
-            for kind in (StoreUnusable, CantStart):
+            for kind in (StoreUnusable, CantListen):
                 found = group.subgroup(kind)
                 if found is not None:
                     raise _first(found) from None
@@ -166,45 +192,36 @@ async def _work(
 ) -> None:
     """Serve until `stop`, then drain; answers reads and cancels until everything is flushed."""
     fleet = dispatcher.fleet
-    async with asyncio.TaskGroup() as group:
+    # The addresses are taken first: where one can't be had, no task is started in vain.
+    async with listening(app, fleet.dispatcher.listen) as doors, asyncio.TaskGroup() as group:
         rescued = await dispatcher.start(group)
         await artifacts.sweep()
         if threads is not None:
             await threads.restore()
-        async with _listening(app, fleet.dispatcher.listen) as address:
-            log.info(
-                "event=serving version=%s pid=%d url=http://%s hosts=%d store=%s artifacts=%s "
-                "rescued=%d waiting=%d",
-                VERSION, os.getpid(), address, len(fleet.hosts), places.store,
-                places.artifacts, rescued, dispatcher.board.backlog.waiting.total(),
-            )  # fmt: skip
-            services = [
-                group.create_task(_measure_lag(metrics), name="loop lag"),
-                group.create_task(_prune(dispatcher, artifacts), name="retention"),
-                group.create_task(_measure_memory(pool), name="model memory"),
-            ]
-            if threads is not None:
-                services.append(group.create_task(threads.run(), name="legacy threads"))
-            await stop.wait()
-            await dispatcher.drain(hurry)
-            for service in services:
-                service.cancel()
+        await doors.open()
+        log.info(
+            "event=serving version=%s pid=%d url=%s hosts=%d store=%s artifacts=%s "
+            "rescued=%d waiting=%d",
+            VERSION, os.getpid(), _url(doors.addresses), len(fleet.hosts), places.store,
+            places.artifacts, rescued, dispatcher.board.backlog.waiting.total(),
+        )  # fmt: skip
+        services = [
+            group.create_task(_measure_lag(metrics), name="loop lag"),
+            group.create_task(_prune(dispatcher, artifacts), name="retention"),
+            group.create_task(_measure_memory(pool), name="model memory"),
+        ]
+        if threads is not None:
+            services.append(group.create_task(threads.run(), name="legacy threads"))
+        await stop.wait()
+        await dispatcher.drain(hurry)
+        for service in services:
+            service.cancel()
 
 
-@asynccontextmanager
-async def _listening(app: web.Application, listen: str) -> AsyncIterator[str]:
-    """Raises CantStart."""
-    async with AsyncExitStack() as stack:
-        try:
-            address = await stack.enter_async_context(listening(app, listen))
-        except OSError as error:
-            raise CantStart(
-                f"can't listen on {listen}: {error.strerror}; another ygg may be running there: "
-                "end it, or choose another address with --listen HOST:PORT"
-            ) from error
-        except NotLoopback as error:
-            raise CantStart(str(error)) from error
-        yield address
+def _url(listening_at: tuple[Address, ...]) -> str:
+    """Where clients find us: the first address, over TCP if there is one."""
+    first = next((a for a in listening_at if isinstance(a, HostPort)), listening_at[0])
+    return f"http://{first}" if isinstance(first, HostPort) else str(first)
 
 
 async def _measure_lag(metrics: Metrics) -> None:

@@ -114,7 +114,14 @@ class Retention:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DispatcherSettings:
-    listen: str = "127.0.0.1:8765"
+    #: Each HOST:PORT or unix:PATH, as addresses.py reads them.
+    listen: tuple[str, ...] = ("127.0.0.1:8765",)
+    #: What it is called besides: by a reverse proxy, by DNS. With one, all need a token.
+    names: tuple[str, ...] = ()
+    #: Who must bring a token: who comes from beyond loopback, or everybody.
+    token: Literal["remote", "always"] = "remote"  # noqa: S105 - a word of ours
+    #: Where the tokens are: env:NAME, file:PATH or credential:NAME; None: there are none.
+    token_from: str | None = None
     #: sqlite:PATH; None: ygg.db in the state folder.
     store: str | None = None
     #: Folder for store and artifacts; None: as the place of the process suggests.

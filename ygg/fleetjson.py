@@ -18,8 +18,8 @@ from ygg.tasks import Json, Lane
 
 #: Of `dispatcher:`, what is told ...
 TOLD: Final = (
-    "listen", "store", "state", "drain_seconds", "after_drain", "poll_seconds", "max_strikes",
-    "artifacts", "retention",
+    "listen", "names", "token", "token_from", "store", "state", "drain_seconds", "after_drain", "poll_seconds",
+    "max_strikes", "artifacts", "retention",
 )  # fmt: skip
 #: ... and what is not. A store's address may hold a password once there are others than files.
 UNTOLD: Final[tuple[str, ...]] = ()

@@ -19,9 +19,8 @@ from urllib.parse import SplitResult, urlunsplit
 
 import yaml
 
-from ygg import secrets
 from ygg.autoscalerfile import AUTOSCALER_KEYS, read_autoscaler
-from ygg.dispatcherfile import path_below, read_dispatcher
+from ygg.dispatcherfile import read_dispatcher, read_reference
 from ygg.fleet import Fleet, GpuSettings, HostSettings, SlotSettings
 from ygg.hosts.base import Api
 from ygg.hostskeys import (
@@ -224,7 +223,7 @@ def _read_hosts(value: Value, base: _Shared, folder: Path) -> dict[str, HostSett
             model=own.model,
             slots=SlotSettings() if "shares" in section else _slot_settings(own.slots),
             shares=section.read("shares", word, None),
-            key=_read_key(section["key"], folder) if "key" in section else None,
+            key=read_reference(section["key"], folder) if "key" in section else None,
             keep_alive=own.keep_alive,
             gpu=own.gpu,
             line=key.line,
@@ -249,19 +248,6 @@ def _root(value: Value) -> str | None:
         return None
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return urlunsplit(SplitResult(parts.scheme, parts.netloc.lower(), path, "", ""))
-
-
-def _read_key(value: Value, folder: Path) -> str | None:
-    # Whatever stands here may be the secret itself: it is in no message.
-    if value.node.tag.endswith(":str") and secrets.is_reference(value.plain):
-        kind, _, name = value.plain.partition(":")
-        if kind != "file":
-            return value.plain
-        path = path_below(value, name, folder)
-        return None if path is None else f"file:{path}"
-    remedy = f"write {secrets.FORMS}; a secret itself never stands in this file"
-    value.complain("does not say where the key is", remedy)
-    return None
 
 
 def _shares_well(host: HostSettings, hosts: Mapping[str, HostSettings], value: Value) -> bool:

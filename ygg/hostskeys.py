@@ -216,8 +216,27 @@ TYPE_KEYS: Final[Keys] = {
 
 DISPATCHER_KEYS: Final[Keys] = {
     "listen": Key(
-        "`HOST:PORT`", "Where the HTTP interface listens. An IPv6 address wants quotes.",
-        "'[::1]:8765'", default="127.0.0.1:8765",
+        "`HOST:PORT` or `unix:PATH`, or a list of them",
+        "Where the HTTP interface listens. An IPv6 address wants quotes. An address that other "
+        "machines reach needs `token_from`.",
+        "[127.0.0.1:8765, 'unix:/run/ygg/ygg.sock']", default="127.0.0.1:8765",
+    ),
+    "names": Key(
+        "list of names or addresses, without ports",
+        "What a reverse proxy in front, or DNS, calls it: requests for any other name are "
+        "refused. With one, all need a token: through a proxy everybody comes by loopback.",
+        "[ygg.example.org]", default="[]",
+    ),
+    "token": Key(
+        "`remote` or `always`",
+        "Who needs a token: who comes by an address that other machines reach, or everybody.",
+        "always", default="remote",
+    ),
+    "token_from": Key(
+        "`env:NAME`, `file:PATH` or `credential:NAME`",
+        "Where the tokens are, one a line; `ygg token new` makes one. A token itself never stands "
+        "here. Read at the start.",
+        "file:/etc/ygg/tokens", without="there are none, and only this machine is let in",
     ),
     "store": Key(
         "`sqlite:PATH`", "The file with the tasks.", "sqlite:/var/lib/ygg/ygg.db",

@@ -7,10 +7,11 @@ is compared with it. What the differences mean is changes.py's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ygg.addresses import HostPort, UnixPath, parse_address
 from ygg.board import configuration
 from ygg.changes import Work
 from ygg.client import DEFAULT_URL, Client, Problem
@@ -22,7 +23,7 @@ from ygg.stores.base import HostRow, StoreUnusable
 from ygg.stores.glance import glance
 
 #: Addresses that mean all of a machine's own.
-_ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+_ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 class CantCompare(Exception):
@@ -39,14 +40,17 @@ class Before:
     work: Work
 
 
-def url_of(listen: str) -> str:
-    """Where a dispatcher that listens at HOST:PORT is found from this machine."""
-    host, _, port = listen.rpartition(":")
-    if port == "0":
+def url_of(listen: Sequence[str]) -> str:
+    """Where a dispatcher that listens at all of these is found from this machine."""
+    addresses = [parse_address(text) for text in listen]
+    first = next((one for one in addresses if isinstance(one, HostPort)), addresses[0])
+    if isinstance(first, UnixPath):
+        return str(first)
+    if first.port == 0:
         return DEFAULT_URL  # it takes any that is free, and nobody knows which
-    if host.strip("[]") in _ANYWHERE:
-        host = "[::1]" if "::" in host else "127.0.0.1"
-    return f"http://{host}:{port}"
+    if first.host in _ANYWHERE:
+        first = replace(first, host="::1" if ":" in first.host else "127.0.0.1")
+    return f"http://{first}"
 
 
 def as_it_runs(url: str, new: Fleet) -> Before:

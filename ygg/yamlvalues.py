@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import yaml
 
+from ygg import addresses
+from ygg.addresses import Address
 from ygg.tasks import Json
 from ygg.yamlreader import REFUSED, TAG, Value, reading, shown
 
@@ -29,9 +31,6 @@ _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 #: What Ollama reads, shorter than what would overflow there.
 _GO_DURATION: Final = re.compile(r"-?(?:[0-9]{1,6}(?:\.[0-9]{1,9})?(?:ms|s|m|h)){1,4}")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?")
-_ADDRESS: Final = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,252}):(?P<port>[0-9]{1,5})"
-)
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -220,27 +219,45 @@ def url(value: Value) -> SplitResult | None:
 
 def address(value: Value) -> str | None:
     """HOST:PORT to listen on; port 0 is any free one."""
-    example = "127.0.0.1:8765, or '[::1]:8765' in quotes"
     if isinstance(value.node, yaml.SequenceNode):
-        value.complain("is a list", f"write HOST:PORT, such as {example}")
+        value.complain("is a list", f"write HOST:PORT, such as {addresses.EXAMPLES}")
         return None
+    found = _address(value, addresses.parse_host_port)
+    return None if found is None else str(found)
+
+
+def door(value: Value) -> Address | None:
+    """HOST:PORT or unix:PATH to listen on; a relative path stays one."""
+    return _address(value, addresses.parse_address)
+
+
+def _address(value: Value, parse: Callable[[str], T]) -> T | None:
     if not value.is_scalar("127.0.0.1:8765"):
         return None
-    match = _ADDRESS.fullmatch(value.plain) if value.node.tag == f"{TAG}str" else None
-    if match is None or int(match["port"]) > 65535 or not _is_host(match["host"]):
-        value.complain(f"is {shown(value.plain)}", f"write HOST:PORT, such as {example}")
-        return None
-    return value.plain
-
-
-def _is_host(text: str) -> bool:
-    if not text.startswith("["):
-        return True
     try:
-        ipaddress.IPv6Address(text[1:-1])
+        # What YAML takes for a number in base 60 has not the form of one either.
+        return parse(value.plain if value.node.tag == f"{TAG}str" else "")
+    except ValueError as error:
+        value.complain(f"is {shown(value.plain)}", str(error))
+        return None
+
+
+def host_name(value: Value) -> str | None:
+    """A name that clients call a server by, or an address, without a port; in lower case."""
+    text = word(value)
+    if text is None:
+        return None
+    bare = text.strip("[]")
+    try:
+        return f"[{ipaddress.IPv6Address(bare).compressed}]"
     except ValueError:
-        return False
-    return True
+        pass
+    if _HOST_NAME.fullmatch(text) and not text.endswith("."):
+        return text.lower()
+    value.complain(
+        f"is {shown(text)}", "write a name or an address without a port, such as ygg.example.org"
+    )
+    return None
 
 
 def keep_alive(value: Value) -> str | None:

@@ -66,4 +66,4 @@ def test_every_text_is_an_address_or_is_refused(text: str) -> None:
 
 
 def test_the_default_is_where_a_dispatcher_listens_by_default() -> None:
-    assert f"http://{DispatcherSettings().listen}" == DEFAULT_URL
+    assert f"http://{DispatcherSettings().listen[0]}" == DEFAULT_URL

@@ -42,7 +42,12 @@ PLACES: dict[str, tuple[Keys, str]] = {
     "autoscaler": (AUTOSCALER_KEYS, f"{_FLEET}}}\nautoscaler: {{@}}"),
 }
 #: Keys that can't stand alone, with what they need.
-COMPANY = {"cwd": "command: [x], ", "environment": "command: [x], "}
+COMPANY = {
+    "cwd": "command: [x], ",
+    "environment": "command: [x], ",
+    "names": "token_from: env:TOKENS, ",
+    "token": "token_from: env:TOKENS, ",
+}
 
 
 @pytest.fixture(autouse=True)

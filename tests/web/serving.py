@@ -12,17 +12,28 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
+import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from tests.worlds import NoMeter, Server, Servers, fleet
+from ygg import addresses
+from ygg.addresses import HostPort
 from ygg.artifacts import Artifacts
 from ygg.dispatcher import Dispatcher
 from ygg.fleet import Fleet
@@ -35,7 +46,8 @@ from ygg.stores.operations import Operations
 from ygg.stores.shell import Views
 from ygg.tasks import Status
 from ygg.web.api import make_app
-from ygg.web.guard import Limits
+from ygg.web.auth import Token
+from ygg.web.limits import Limits
 from ygg.web.listening import listening
 
 T = TypeVar("T")
@@ -162,9 +174,18 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    folder: Path, settings: Fleet | None = None, limits: Limits | None = None
+    folder: Path,
+    settings: Fleet | None = None,
+    limits: Limits | None = None,
+    *,
+    tokens: Iterable[Token] = (),
+    listen: Sequence[str] = (),
+    is_loopback: Callable[[str], bool] = addresses.is_loopback,
 ) -> AsyncIterator[Served]:
-    """A dispatcher with one host (`h`, one slot) unless `settings` say otherwise, up and asked."""
+    """A dispatcher with one host (`h`, one slot) unless `settings` say otherwise, up and asked.
+
+    It listens on a free port of 127.0.0.1, and at `listen`.
+    """
     loop = asyncio.get_running_loop()
     settings = settings or fleet()
     store, clock, changed = TroubledStore(), Clock(), asyncio.Event()
@@ -190,6 +211,7 @@ async def served(
         return make_app(
             dispatcher, registry=metrics.registry, collector=collector, wall=clock.wall,
             monotonic=clock.monotonic, random_bits=chance.getrandbits, limits=limits,
+            tokens=tokens,
         )  # fmt: skip
 
     def hear(_: Sequence[Event]) -> None:
@@ -201,10 +223,15 @@ async def served(
     async with asyncio.TaskGroup() as group:
         await dispatcher.start(group)
         store.follow(hear)
-        async with listening(app, "127.0.0.1:0") as address, aiohttp.ClientSession() as session:
+        async with (
+            listening(app, ["127.0.0.1:0", *listen], is_loopback=is_loopback) as doors,
+            aiohttp.ClientSession() as session,
+        ):
+            await doors.open()
+            first = doors.addresses[0]
+            assert isinstance(first, HostPort)
             here = Served(
-                dispatcher, store, servers, artifacts, clock, session,
-                int(address.rpartition(":")[2]), new_app, changed,
+                dispatcher, store, servers, artifacts, clock, session, first.port, new_app, changed,
             )  # fmt: skip
             await here.until(lambda: len(dispatcher.live_hosts()) == len(settings.hosts))
             yield here
@@ -213,7 +240,9 @@ async def served(
 
 
 def run(story: Coroutine[None, None, None]) -> None:
-    asyncio.run(story)
+    """On the event loop that the daemon has: its transports differ from asyncio's own."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story)
 
 
 @contextmanager
@@ -237,7 +266,7 @@ def served_beside(folder: Path) -> Iterator[int]:
 
     def work() -> None:
         try:
-            asyncio.run(serve())
+            run(serve())
         except BaseException as failure:  # noqa: BLE001 - told by the thread that waits
             failures.append(failure)
         finally:

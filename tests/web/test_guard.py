@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.web.serving import run, served
-from ygg.web.guard import Connections, Limits, host_names, is_loopback
-from ygg.web.listening import NotLoopback, listening
+from ygg.addresses import is_loopback
+from ygg.fleet import DispatcherSettings
+from ygg.web.connections import Times
+from ygg.web.guard import host_names
+from ygg.web.limits import Limits
+from ygg.web.listening import CantListen, listening
 
 BODY = b'{"title":"a"}'
 
@@ -81,12 +85,14 @@ def test_an_old_client_without_a_host_is_not_answered(tmp_path: Path) -> None:
 
 @pytest.mark.pure
 def test_the_listening_address_is_one_of_our_names() -> None:
-    always = {"localhost", "127.0.0.1", "[::1]"}
-    assert host_names("127.0.0.1:8765") == always
-    assert host_names("127.8.8.8:1") == always | {"127.8.8.8"}
-    assert host_names("[fd00::1]:1") == always | {"[fd00::1]"}
-    assert host_names("Tower:8765") == always | {"tower"}
-    assert host_names("0.0.0.0:8765") == host_names("[::]:8765") == always
+    def names(*listen: str) -> frozenset[str]:
+        return host_names(DispatcherSettings(listen=listen, names=("ygg.example.org",)))
+
+    always = {"localhost", "127.0.0.1", "[::1]", "ygg.example.org"}
+    assert names("127.0.0.1:8765") == always
+    assert names("127.8.8.8:1") == always | {"127.8.8.8"}
+    assert names("[fd00::1]:1", "Tower:2") == always | {"[fd00::1]", "tower"}
+    assert names("0.0.0.0:1", "[::]:1", "unix:a") == always
 
 
 @pytest.mark.parametrize(
@@ -105,7 +111,7 @@ def test_the_listening_address_is_one_of_our_names() -> None:
         (["Sec-Fetch-Site: same-site"], 403),
     ],
 )
-def test_no_other_page_may_write(tmp_path: Path, lines: list[str], status: int) -> None:
+def test_no_other_page_may_write_or_read(tmp_path: Path, lines: list[str], status: int) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:
             request = head("Host: localhost:80", *lines, *JSON) + BODY
@@ -113,9 +119,9 @@ def test_no_other_page_may_write(tmp_path: Path, lines: list[str], status: int) 
             assert status_of(answer) == status
             assert (b"urn:ygg:problem:foreign-origin" in answer) == (status == 403)
             assert len(w.store.tables.tasks) == (status == 201)
-            # Reading is left to the browser: no answer says that another page may see it.
+            # The same for reads; and no answer says that another page may see it.
             answer = await raw(w.port, head("Host: localhost:80", *lines, method="GET"))
-            assert status_of(answer) == 200
+            assert status_of(answer) == (403 if status == 403 else 200)
             assert b"access-control" not in answer.lower()
 
     run(story())
@@ -254,9 +260,8 @@ def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
 def test_an_address_that_others_can_reach_is_not_listened_on(tmp_path: Path) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:
-            app = w.new_app()
-            with pytest.raises(NotLoopback, match=r"127\.0\.0\.1:PORT"):
-                async with listening(app, "0.0.0.0:0"):
+            with pytest.raises(CantListen, match=r"ygg token new.*127\.0\.0\.1:PORT"):
+                async with listening(w.new_app(), ["0.0.0.0:0"]):
                     pass
 
     run(story())
@@ -265,8 +270,8 @@ def test_an_address_that_others_can_reach_is_not_listened_on(tmp_path: Path) -> 
 def test_an_address_in_use_is_told(tmp_path: Path) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:
-            with pytest.raises(OSError, match="in use"):
-                async with listening(w.new_app(), f"127.0.0.1:{w.port}"):
+            with pytest.raises(CantListen, match="in use; another ygg"):
+                async with listening(w.new_app(), [f"127.0.0.1:{w.port}"]):
                     pass
 
     run(story())
@@ -290,18 +295,18 @@ def test_connections_are_overdue_only_while_nothing_is_under_way() -> None:
         return now
 
     tell: Callable[[], float] = clock
-    connections = Connections[str](Limits(head_seconds=10.0, idle_seconds=60.0), tell)
-    assert connections.overdue(["silent", "busy"]) == []
-    connections.begin("busy")
+    times = Times[str](Limits(head_seconds=10.0, idle_seconds=60.0), tell)
+    assert times.overdue(["silent", "busy"]) == []
+    times.begin("busy")
     now = 10.0
-    assert connections.overdue(["silent", "busy"]) == ["silent"]
+    assert times.overdue(["silent", "busy"]) == ["silent"]
     now = 1000.0
-    assert connections.overdue(["busy"]) == []
-    connections.end("busy")
+    assert times.overdue(["busy"]) == []
+    times.end("busy")
     now = 1059.0
-    assert connections.overdue(["busy"]) == []
+    assert times.overdue(["busy"]) == []
     now = 1060.0
-    assert connections.overdue(["busy"]) == ["busy"]
+    assert times.overdue(["busy"]) == ["busy"]
     # One that is gone is forgotten: another of its name begins anew.
-    assert connections.overdue([]) == []
-    assert connections.overdue(["busy"]) == []
+    assert times.overdue([]) == []
+    assert times.overdue(["busy"]) == []

@@ -17,7 +17,7 @@ from ygg.journal import Event, Kind
 from ygg.shapes import DispatcherStatus
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import Held, Lane, Rank, Status, Waiting
-from ygg.web.guard import Limits
+from ygg.web.limits import Limits
 from ygg.web.status import DownSince, Sight, dispatcher_status
 from ygg.web.views import IN_WORDS
 

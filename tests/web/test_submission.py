@@ -234,7 +234,8 @@ def test_a_full_disk_is_known_by_the_words_of_both_who_say_it() -> None:
 
 def test_problems_have_names_that_never_change() -> None:
     assert {(kind.urn.rpartition(":")[2], kind.status) for kind in Kind} == {
-        ("bad-json", 400), ("bad-fields", 400), ("bad-parameters", 400), ("foreign-origin", 403),
+        ("bad-json", 400), ("bad-fields", 400), ("bad-parameters", 400), ("bad-request", 400),
+        ("unauthorized", 401), ("foreign-origin", 403), ("long-address", 414), ("large-headers", 431),
         ("unknown-task", 404), ("unknown-host", 404), ("no-artifact", 404), ("too-slow", 408),
         ("key-clash", 409), ("refused", 409), ("pinned-in-file", 409), ("shared-slots", 409),
         ("out-of-bounds", 422), ("too-large", 413), ("not-json", 415),

@@ -13,7 +13,7 @@ from ygg.faults import Cause, Failure
 from ygg.fleet import DispatcherSettings
 from ygg.stores.base import StoreError
 from ygg.tasks import Status
-from ygg.web.guard import Limits
+from ygg.web.limits import Limits
 
 TASK = {
     "title": "Summarise: the news",

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Final
 
-from ygg.cli.base import FAILED, WRONG_USE, Commands, fail
+from ygg.cli.base import FAILED, WRONG_USE, Commands, Wrong, fail
 
 #: What the legacy dispatcher says when it starts.
 LEGACY: Final = (
@@ -25,18 +25,26 @@ def register(commands: Commands) -> None:
             "--async", dest="use_async", action="store_true", default=name == "serve",
             help="priorities and slots (what `ygg serve` always does); without it three legacy threads, to compare",
         )  # fmt: skip
-        serving.add_argument("--listen", metavar="HOST:PORT", help="(YGG_LISTEN)")
+        serving.add_argument(
+            "--listen", metavar="HOST:PORT", action="append",
+            help="or unix:PATH; may be given several times (YGG_LISTEN)",
+        )  # fmt: skip
         serving.add_argument("--verbose", action="store_true", help="log more")
 
 
 def _loop(args: argparse.Namespace) -> int:
+    from ygg.addresses import parse_address
     from ygg.daemon import CantStart, Options, serve
     from ygg.hostsfile import HostsFileError
     from ygg.places import NoHostsFile
     from ygg.stores.base import StoreUnusable
 
+    try:
+        listen = tuple(str(parse_address(text)) for text in args.listen or ())
+    except ValueError as error:
+        raise Wrong(f"--listen: {error}") from error
     options = Options(
-        hosts=args.hosts, listen=args.listen, store=args.store, state=args.state,
+        hosts=args.hosts, listen=listen, store=args.store, state=args.state,
         verbose=args.verbose, legacy=not args.use_async,
     )  # fmt: skip
     if options.legacy:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -24,7 +24,9 @@ from ygg.overrides import UnknownHost
 from ygg.stores.base import KeyClash, StoreError, UnknownTask
 from ygg.tasks import Json, Task
 from ygg.web import orders, views
-from ygg.web.guard import LIMITS, Limits, host_names, make_guard
+from ygg.web.auth import Token
+from ygg.web.guard import ACCESS, SUBMITTER, host_names, make_access, make_guard
+from ygg.web.limits import LIMITS, Limits
 from ygg.web.parameters import NUMBER_MAX, PAGE_MAX, Parameters, read_listing
 from ygg.web.problems import Kind, Problem, store_problem, tell_problems
 from ygg.web.status import DownSince, Sight, dispatcher_status, host_statuses
@@ -50,6 +52,7 @@ def make_app(
     wall: Callable[[], float],
     monotonic: Callable[[], float],
     random_bits: Callable[[int], int],
+    tokens: Iterable[Token] = (),
     limits: Limits | None = None,
 ) -> web.Application:
     """The application; to be served by `listening`, which also keeps its limits on connections.
@@ -63,15 +66,17 @@ def make_app(
         wall: seconds since the epoch.
         monotonic: the dispatcher's clock of attempts.
         random_bits: so many random bits, for ids.
+        tokens: with which one comes in where one is needed.
         limits: what one client may take.
     """
     limits = limits or Limits()
-    names = host_names(dispatcher.fleet.dispatcher.listen)
+    settings = dispatcher.fleet.dispatcher
     app = web.Application(
-        middlewares=[tell_problems, make_guard(names, limits)],
+        middlewares=[tell_problems, make_guard(host_names(settings))],
         client_max_size=limits.body_bytes,
     )
     app[LIMITS] = limits
+    app[ACCESS] = make_access(settings, tokens)
     api = _Api(dispatcher, registry, collector, wall, monotonic, random_bits, limits)
     dispatcher.store.follow(api.down_since.absorb)
     app.add_routes(api.routes())
@@ -131,9 +136,12 @@ class _Api:
         submit = read_submit(await request.read(), keys[0] if keys else None)
         types, now = self._dispatcher.fleet.types, self._wall()
         drafts = [
-            make_draft(submission, types=types, now=now, random_bits=self._random_bits)
+            make_draft(
+                submission, types=types, now=now, random_bits=self._random_bits,
+                submitter=request[SUBMITTER],
+            )
             for submission in submit.submissions
-        ]
+        ]  # fmt: skip
         try:
             added = await self._dispatcher.submit(drafts)
         except (Unroutable, KeyClash) as error:

@@ -1,128 +1,90 @@
-"""Who may come in at the loopback door, and with what: names, origins, bodies, patience.
+"""Who may come in, and with what: names, tokens, origins, bodies, patience.
 
 A web page that a person has open must not reach the dispatcher, by no trick: not by a name that
-was bound anew to 127.0.0.1 (the Host list), not by a form or a script of its own (Origin, content
-type). Addresses beyond loopback need tokens, which are not checked here; connections that no
-request ever comes of are listening.py's.
+was bound anew to 127.0.0.1 (the Host list), not by a form or a script of its own (Origin,
+Sec-Fetch-Site, content type), and it may not even learn from a read how large or slow an answer is.
+Which token is good is auth.py's; connections that no request ever comes of are listening.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
+from ygg.addresses import HostPort, parse_address
+from ygg.fleet import DispatcherSettings
+from ygg.web.auth import Access, Token, Unauthorized
+from ygg.web.connections import TIMES, Connection
+from ygg.web.limits import LIMITS, Limits
 from ygg.web.problems import Handler, Kind, Problem, shown
 
-C = TypeVar("C", bound=Hashable)
-
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
-_WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_READS: Final = frozenset({"GET", "HEAD"})
+#: Says only that the process lives: whoever watches over it needs no token.
+_OPEN_PATH: Final = "/livez"
 #: What a page can send to anybody without asking first.
 _FORMS: Final = frozenset(
     {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 )
-_HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]{1,5})?")
+#: What proxies add; with one of them, loopback is not where a request began.
+_PROXIES_HEADERS: Final = (
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via",
+)  # fmt: skip
+_HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(:[0-9]{1,5})?")
+
+ACCESS: Final = web.AppKey("access", Access)
+#: Of the token that a request brought, the name; "" without.
+SUBMITTER: Final = web.RequestKey("submitter", str)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What one client may take of us. Times are in seconds."""
-
-    body_bytes: int = 16 * 1024 * 1024
-    #: For a whole body to come.
-    body_seconds: float = 30.0
-    #: From a connection's beginning to the end of its first request's head.
-    head_seconds: float = 15.0
-    #: Between two requests, and for an answer to be taken.
-    idle_seconds: float = 75.0
-    #: At once; one more is told to come back later.
-    connections: int = 512
-    #: How often connections are looked at.
-    sweep_seconds: float = 1.0
-    #: For the end of a run that is being cancelled to be written.
-    cancel_seconds: float = 20.0
-    #: For the store to answer what /metrics and /v1/status ask of it; then they do without.
-    look_seconds: float = 2.0
+def host_names(settings: DispatcherSettings) -> frozenset[str]:
+    """The names that a request may give us: loopback's, the listening addresses', the settings'."""
+    names = {*LOOPBACK_NAMES, *settings.names}
+    for address in map(parse_address, settings.listen):
+        if isinstance(address, HostPort) and address.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            host = address.host.lower()
+            names.add(f"[{host}]" if ":" in host else host)
+    return frozenset(names)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address (never a name, which may change its mind) is this machine's own."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
-def host_names(listen: str) -> frozenset[str]:
-    """The names that a request may give us: loopback's, and that of the listening address."""
-    host = listen.rpartition(":")[0].strip("[]").lower()
-    anywhere = host in ("", "*", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    named = f"[{host}]" if ":" in host else host
-    return frozenset(LOOPBACK_NAMES if anywhere else (*LOOPBACK_NAMES, named))
-
-
-class Connections(Generic[C]):
-    """Which connections have a request under way, and since when the others have none."""
-
-    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
-        self._limits = limits
-        self._now = now
-        self._busy = set[C]()
-        #: Until when each that has none may go on so.
-        self._until: dict[C, float] = {}
-
-    def begin(self, connection: C) -> None:
-        self._busy.add(connection)
-
-    def end(self, connection: C) -> None:
-        self._busy.discard(connection)
-        self._until[connection] = self._now() + self._limits.idle_seconds
-
-    def overdue(self, connections: Iterable[C]) -> list[C]:
-        """Of all there are now, those whose time is up; forgets those that are gone."""
-        now, known = self._now(), self._until
-        self._until = {
-            connection: known.get(connection, now + self._limits.head_seconds)
-            for connection in connections
-            if connection not in self._busy
-        }
-        return [connection for connection, until in self._until.items() if until <= now]
-
-
-LIMITS: Final = web.AppKey("limits", Limits)
-#: There while `listening` serves the application.
-CONNECTIONS: Final = web.AppKey[Connections[web.RequestHandler]]("connections")
+def make_access(settings: DispatcherSettings, tokens: Iterable[Token]) -> Access:
+    """Who needs a token. With a name of a proxy's all do: through it anybody comes by loopback."""
+    always = settings.token == "always" or bool(settings.names)  # noqa: S105 - a word of ours
+    return Access(tokens=tuple(tokens), always=always)
 
 
 class Middleware(Protocol):
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse: ...
 
 
-def make_guard(names: frozenset[str], limits: Limits) -> Middleware:
-    """The middleware."""
+def make_guard(names: frozenset[str]) -> Middleware:
+    """The middleware. What it holds requests to stands in the application: ACCESS and LIMITS."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connections = request.app.get(CONNECTIONS)
-        if connections is None:
-            return await guarded(request, handler)
-        connection = request.protocol
-        connections.begin(connection)
+        times, connection = request.app.get(TIMES), request.protocol
+        if times is None or not isinstance(connection, Connection):
+            return await guarded(request, handler, is_private=False)
+        times.begin(connection)
         try:
-            return await guarded(request, handler)
+            return await guarded(request, handler, is_private=connection.is_private)
         finally:
-            connections.end(connection)
+            times.end(connection)
 
-    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = _check_host(request, names)
-        if request.method in _WRITES:
-            _check_origin(request, host)
+    async def guarded(
+        request: web.Request, handler: Handler, *, is_private: bool
+    ) -> web.StreamResponse:
+        host, name = _check_host(request, names)
+        is_read = request.method in _READS
+        if not (is_read and request.rel_url.raw_path == _OPEN_PATH):
+            request[SUBMITTER] = _check_token(request, is_private=is_private)
+        _check_origin(request, host, name, is_read=is_read)
+        if not is_read:
+            limits = request.app[LIMITS]
             _check_content(request, limits)
             if request.body_exists and request.match_info.http_exception is None:
                 await _read_body(request, limits)
@@ -131,29 +93,83 @@ def make_guard(names: frozenset[str], limits: Limits) -> Middleware:
     return guard
 
 
-def _check_host(request: web.Request, names: frozenset[str]) -> str:
-    """Returns the Host as given, in lower case. Raises Problem."""
+def _check_host(request: web.Request, names: frozenset[str]) -> tuple[str, str]:
+    """Returns the Host as given, in lower case, and its name alone. Raises Problem."""
     given = request.headers.getall(hdrs.HOST, [])
     host = given[0].lower() if len(given) == 1 else ""
     parts = _HOST.fullmatch(host)
-    if parts is None or parts["name"] not in names:
+    if parts is None or (parts["name"] not in names and parts["name"] != _own_address(request)):
         told = shown(", ".join(given))
-        detail = f"Host is {told}, but this is {', '.join(sorted(names))}: use one of these"
+        detail = (
+            f"Host is {told}, but this is {', '.join(sorted(names))}: use one of these, or have "
+            "yours added to `names` of the dispatcher in hosts.yaml"
+        )
         raise Problem(Kind.WRONG_HOST, detail, close=True)
-    return host
+    return host, parts["name"]
 
 
-def _check_origin(request: web.Request, host: str) -> None:
-    """Browsers say where a write comes from: only our own page may. Others say nothing."""
-    origins = request.headers.getall(hdrs.ORIGIN, [])
-    sites = request.headers.getall("Sec-Fetch-Site", [])
-    ours = {f"http://{host}", f"http://{host.removesuffix(':80')}"}
-    if any(origin.lower() not in ours for origin in origins) or any(
-        site not in ("same-origin", "none") for site in sites
-    ):
-        told = shown(", ".join(origins or sites))
-        detail = f"the request comes from {told}: only this server's own page may write"
-        raise Problem(Kind.FOREIGN_ORIGIN, detail, close=True)
+def _own_address(request: web.Request) -> str | None:
+    """The address that the client connected to: who knows a server by number was led by no name."""
+    name = request.protocol.sockname
+    if not isinstance(name, tuple):
+        return None
+    host = name[0].lower()
+    return f"[{host}]" if ":" in host else host
+
+
+def _check_token(request: web.Request, *, is_private: bool) -> str:
+    """Returns the name of the token. Raises Problem."""
+    headers = request.headers
+    try:
+        return request.app[ACCESS].submitter(
+            headers.getall(hdrs.AUTHORIZATION, ()),
+            is_private=is_private,
+            is_proxied=any(name in headers for name in _PROXIES_HEADERS),
+        )
+    except Unauthorized as error:
+        raise Problem(
+            Kind.UNAUTHORIZED, str(error), challenge=error.challenge, close=True
+        ) from error
+
+
+def _check_origin(request: web.Request, host: str, name: str, *, is_read: bool) -> None:
+    """Browsers say which page a request comes from: only our own may. Others say nothing.
+
+    A read by another page is refused too, although the browser would keep the answer from it: its
+    size and its time would still tell. A person who follows a link is no page.
+    """
+    headers = request.headers
+    origins = headers.getall(hdrs.ORIGIN, ())
+    sites = headers.getall("Sec-Fetch-Site", ())
+    if not origins and not sites:
+        return
+    own = _own_origins(host, name)
+    is_ours = all(origin.lower() in own for origin in origins) and all(
+        site in ("same-origin", "none") for site in sites
+    )
+    if is_ours or (is_read and not origins and _follows_a_link(request)):
+        return
+    told = shown(", ".join(origins or sites))
+    detail = (
+        f"the request comes from {told}: only this server's own page may do that (a proxy must "
+        "pass the Host on as it came)"
+    )
+    raise Problem(Kind.FOREIGN_ORIGIN, detail, close=True)
+
+
+def _own_origins(host: str, name: str) -> set[str]:
+    origins = {f"http://{host}", f"http://{host.removesuffix(':80')}"}
+    if name not in LOOPBACK_NAMES:
+        # A proxy in front may do TLS; on loopback that is another server.
+        origins |= {f"https://{host}", f"https://{host.removesuffix(':443')}"}
+    return origins
+
+
+def _follows_a_link(request: web.Request) -> bool:
+    headers = request.headers
+    return headers.getall("Sec-Fetch-Mode", ()) == ["navigate"] and headers.getall(
+        "Sec-Fetch-Dest", ()
+    ) == ["document"]
 
 
 def _check_content(request: web.Request, limits: Limits) -> None:

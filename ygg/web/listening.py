@@ -1,22 +1,32 @@
-"""Serves an application at an address: so many connections, none of them idle for ever.
+"""Serves an application at addresses: so many connections, none of them idle or stuck for ever.
 
-aiohttp by itself takes any number, and would unpack bodies before the guard has seen their head.
-What comes in over a connection is guard.py's.
+aiohttp by itself takes any number, waits for ever, and would unpack bodies before the guard has
+seen their head. What comes in over a connection is guard.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from aiohttp import web
 
-from ygg.web.guard import CONNECTIONS, LIMITS, Connections, is_loopback
+from ygg import addresses
+from ygg.addresses import Address, UnixPath, parse_address
+from ygg.web.auth import HOW_TO_MAKE, Access
+from ygg.web.connections import TIMES, Connection, Times
+from ygg.web.guard import ACCESS
+from ygg.web.limits import LIMITS, Limits
+from ygg.web.sockets import Taken, bind_unix, identity, remove_unix
 
-#: How long we go on reading a body that nobody wants, so that the client gets to read why.
-_LINGER_SECONDS: Final = 2.0
+log = logging.getLogger("ygg.web")
+
 _SHUTDOWN_SECONDS: Final = 2.0
 _BODY: Final = (
     b'{"type":"urn:ygg:problem:busy","title":"Too many connections","status":503,'
@@ -29,83 +39,188 @@ _BUSY: Final = (
 )
 
 
-class NotLoopback(Exception):
-    """The address can be reached from other machines: that needs a token."""
+class CantListen(Exception):
+    """An address can't be had, or may not; the message says why and what to do."""
 
 
 @asynccontextmanager
-async def listening(app: web.Application, listen: str) -> AsyncIterator[str]:
-    """Serve at HOST:PORT until the end of the block; gives HOST:PORT as bound.
+async def listening(
+    app: web.Application,
+    listen: Sequence[str],
+    *,
+    is_loopback: Callable[[str], bool] = addresses.is_loopback,
+) -> AsyncIterator[Doors]:
+    """Take all the addresses, to serve there from `open` to the end of the block.
 
-    Raises OSError (the address is in use, is not ours), NotLoopback.
+    Each is HOST:PORT or unix:PATH. Raises CantListen.
     """
     loop = asyncio.get_running_loop()
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    limits = app[LIMITS]
-    app[CONNECTIONS] = Connections(limits, loop.time)
+    app[TIMES] = Times(app[LIMITS], loop.time)
     runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        auto_decompress=False,
-        keepalive_timeout=limits.idle_seconds,
-        lingering_time=_LINGER_SECONDS,
-        shutdown_timeout=_SHUTDOWN_SECONDS,
+        app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
     )
     await runner.setup()
-    door = _Door(app, cast("web.Server", runner.server), loop)
-    server: asyncio.Server | None = None
-    try:
-        server = await loop.create_server(
-            door.enter, host, int(port), reuse_address=True, start_serving=False
-        )
-        addresses = [socket.getsockname() for socket in server.sockets]
-        for address in addresses:
-            if not is_loopback(address[0]):
-                raise NotLoopback(
-                    f"{listen} can be reached from other machines, which needs a token, and "
-                    "this version has none: listen on 127.0.0.1:PORT"
-                )
-        await server.start_serving()
-        door.sweep()
-        yield f"{f'[{host}]' if ':' in host else host}:{addresses[0][1]}"
-    finally:
-        door.close()
-        if server is not None:
-            server.close()
+    assert runner.server is not None
+    reception = _Reception(runner.server, app[LIMITS], app[TIMES], loop)
+    async with AsyncExitStack() as stack:
+        doors = Doors(app[ACCESS], reception)
+        stack.push_async_callback(doors.close, runner)
+        for address in map(parse_address, listen):
+            with _told(address):
+                door = await _take(address, reception, is_loopback, stack)
+            doors.add(door)
+        yield doors
+
+
+class Doors:
+    """The addresses that were taken."""
+
+    def __init__(self, access: Access, reception: _Reception) -> None:
+        self._access = access
+        self._reception = reception
+        self._doors: list[_Door] = []
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """As they are, with the ports that were free."""
+        return tuple(door.address for door in self._doors)
+
+    def add(self, door: _Door) -> None:
+        """Raises CantListen: it is one for which a token is needed."""
+        self._doors.append(door)
+        if not door.is_private and not self._access.tokens:
+            raise CantListen(
+                f"{door.address} can be reached from other machines, which needs a token, and there "
+                f"is none: {HOW_TO_MAKE}; or listen on 127.0.0.1:PORT"
+            )
+
+    async def open(self) -> None:
+        """Let clients in. Raises CantListen."""
+        for door in self._doors:
+            with _told(door.address):
+                await door.server.start_serving()
+            _log(door, needs_token=self._access.always or not door.is_private)
+        self._reception.sweep()
+
+    async def close(self, runner: web.AppRunner) -> None:
+        self._reception.close()
+        for door in self._doors:
+            door.server.close()
+        last = self._reception.connections
         await runner.cleanup()
-        if server is not None:
-            await server.wait_closed()
+        for connection in last:
+            connection.abort()  # one that takes nothing would keep its door from closing
+        for door in self._doors:
+            await door.server.wait_closed()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Door:
+    address: Address
+    #: Only this machine's users reach it.
+    is_private: bool
+    server: asyncio.Server
+
+
+def _log(door: _Door, *, needs_token: bool) -> None:
+    token = "needed" if needs_token else "none"
+    if door.is_private:
+        log.info("event=listening address=%r token=%s", str(door.address), token)
+    else:
+        log.warning(
+            "event=listening address=%r token=%s hint='nothing is encrypted here: where others "
+            "share the network, let a reverse proxy do TLS'",
+            str(door.address), token,
+        )  # fmt: skip
+
+
+@contextmanager
+def _told(address: Address) -> Iterator[None]:
+    try:
+        yield
+    except Taken as error:
+        raise CantListen(f"can't listen on {address}: {error}") from error
+    except OSError as error:
+        raise CantListen(f"can't listen on {address}: {_why(error, address)}") from error
+
+
+async def _take(
+    address: Address,
+    reception: _Reception,
+    is_loopback: Callable[[str], bool],
+    stack: AsyncExitStack,
+) -> _Door:
+    """Take an address, without listening there yet. Raises Taken, OSError."""
+    loop = asyncio.get_running_loop()
+    if isinstance(address, UnixPath):
+        bound = bind_unix(address.path)
+        stack.callback(remove_unix, address.path, identity(address.path))
+        server = await loop.create_unix_server(
+            lambda: reception.enter(is_private=True), sock=bound, start_serving=False
+        )
+        return _Door(address=address, is_private=True, server=server)
+    is_private = False  # until it is known; nobody enters before that
+    server = await loop.create_server(
+        lambda: reception.enter(is_private=is_private),
+        address.host, address.port, reuse_address=True, start_serving=False,
+    )  # fmt: skip
+    names = [found.getsockname() for found in server.sockets]
+    is_private = all(is_loopback(name[0]) for name in names)
+    return _Door(address=replace(address, port=names[0][1]), is_private=is_private, server=server)
+
+
+def _why(error: OSError, address: Address) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}: write an address of this machine, such as 127.0.0.1:8765"
+    if error.errno == errno.EADDRINUSE:
+        remedy = "another ygg may be running there: end it, or choose another address with --listen"
+        return f"the address is in use; {remedy}"
+    remedy = "choose another address with --listen"
+    if isinstance(address, UnixPath) and error.errno == errno.ENOENT:
+        remedy = f"make the folder {address.path.parent} (in a systemd unit: RuntimeDirectory=)"
+    return f"{error.strerror}; {remedy}"
+
+
+class _Reception:
     """Lets connections in up to the limit, and sees them out when their time is up."""
 
     def __init__(
-        self, app: web.Application, server: web.Server, loop: asyncio.AbstractEventLoop
+        self,
+        server: web.Server,
+        limits: Limits,
+        times: Times[Connection],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._connections = app[CONNECTIONS]
-        self._limits = app[LIMITS]
         self._server = server
+        self._limits = limits
+        self._times = times
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         #: Let in, but not yet among the server's connections: they are, one turn of the loop later.
         self._entering = 0
 
-    def enter(self) -> asyncio.BaseProtocol:
-        if len(self._server.connections) + self._entering >= self._limits.connections:
+    @property
+    def connections(self) -> list[Connection]:
+        return [one for one in self._server.connections if isinstance(one, Connection)]
+
+    def enter(self, *, is_private: bool) -> asyncio.BaseProtocol:
+        limits = self._limits
+        most = limits.connections - (0 if is_private else limits.connections_kept)
+        if len(self._server.connections) + self._entering >= most:
             return _Busy()
         self._entering += 1
         self._loop.call_later(0, self._entered)
-        return self._server()
+        return Connection(self._server, is_private=is_private, limits=limits, loop=self._loop)
 
     def _entered(self) -> None:
         self._entering -= 1
 
     def sweep(self) -> None:
-        for overdue in self._connections.overdue(self._server.connections):
-            overdue.force_close()
+        connections = self.connections
+        for overdue in self._times.overdue(connections):
+            overdue.abort()
+        for stuck in self._times.stuck({one: one.pending_bytes for one in connections}):
+            stuck.abort()
         self._timer = self._loop.call_later(self._limits.sweep_seconds, self.sweep)
 
     def close(self) -> None:
@@ -117,6 +232,6 @@ class _Busy(asyncio.Protocol):
     """Says that we are full, and hangs up."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_BUSY)
+        # uvloop's transports are no subclass of asyncio's.
+        cast("asyncio.WriteTransport", transport).write(_BUSY)
         transport.close()

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ygg.artifacts import ArtifactError, NoArtifact
 from ygg.dispatcher import Draining, NotAccepting, Unroutable
@@ -38,7 +38,9 @@ class Kind(Enum):
     BAD_JSON = "bad-json", 400, "The body is not JSON"
     BAD_FIELDS = "bad-fields", 400, "The body's fields are not right"
     BAD_PARAMETERS = "bad-parameters", 400, "The parameters are not right"
-    FOREIGN_ORIGIN = "foreign-origin", 403, "Another site's page may not write here"
+    BAD_REQUEST = "bad-request", 400, "The request can't be read"
+    UNAUTHORIZED = "unauthorized", 401, "A token is needed"
+    FOREIGN_ORIGIN = "foreign-origin", 403, "Another site's page may not do that here"
     UNKNOWN_TASK = "unknown-task", 404, "There is no such task"
     UNKNOWN_HOST = "unknown-host", 404, "There is no such host"
     NO_ARTIFACT = "no-artifact", 404, "There is no answer"
@@ -48,11 +50,13 @@ class Kind(Enum):
     PINNED_IN_FILE = "pinned-in-file", 409, "hosts.yaml pins this host"
     SHARED_SLOTS = "shared-slots", 409, "This host has no slots of its own"
     TOO_LARGE = "too-large", 413, "The body is too large"
+    LONG_ADDRESS = "long-address", 414, "The address is too long"
     NOT_JSON = "not-json", 415, "Only application/json is taken"
     ENCODED = "encoded", 415, "Encoded bodies are not taken"
     WRONG_HOST = "wrong-host", 421, "This server does not go by that name"
     UNROUTABLE = "unroutable", 422, "No host would ever run it"
     OUT_OF_BOUNDS = "out-of-bounds", 422, "The limit is outside the host's bounds"
+    LARGE_HEADERS = "large-headers", 431, "The headers are too large, or too many"
     INTERNAL = "internal", 500, "A bug of ygg"
     DRAINING = "draining", 503, "The dispatcher is ending"
     STORE = "store-trouble", 503, "The store takes no writes now"
@@ -91,6 +95,7 @@ class Problem(Exception):
         detail: what was wrong and the way out.
         errors: the same by field, where there are fields.
         retry_after: seconds after which it may work.
+        challenge: with which token it works, in WWW-Authenticate's words.
         close: the connection is of no further use (a body was left unread).
     """
 
@@ -101,6 +106,7 @@ class Problem(Exception):
         *,
         errors: Sequence[FieldError] = (),
         retry_after: int | None = None,
+        challenge: str | None = None,
         close: bool = False,
     ) -> None:
         super().__init__(detail)
@@ -108,6 +114,7 @@ class Problem(Exception):
         self.detail = detail
         self.errors = errors
         self.retry_after = retry_after
+        self.challenge = challenge
         self.close = close
 
     def response(self) -> web.Response:
@@ -123,7 +130,11 @@ class Problem(Exception):
             detail=detail,
             errors=tuple(errors),
         )
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        headers: dict[str, str] = {}
+        if self.retry_after is not None:
+            headers[hdrs.RETRY_AFTER] = str(self.retry_after)
+        if self.challenge is not None:
+            headers[hdrs.WWW_AUTHENTICATE] = self.challenge
         return _response(document, headers, close=self.close)
 
 
@@ -205,7 +216,13 @@ async def tell_problems(request: web.Request, handler: Handler) -> web.StreamRes
             detail = "ygg has a bug here; its log has the whole story. Please report it"
             problem = Problem(Kind.INTERNAL, detail)
         response = problem.response()
+    return sealed(response)
+
+
+def sealed(response: web.StreamResponse) -> web.StreamResponse:
+    """Nobody keeps an answer, and no browser takes it for what it is not or shows it to others."""
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -191,6 +191,7 @@ def make_draft(
     types: Mapping[str, TypeSettings],
     now: float,
     random_bits: Callable[[int], int],
+    submitter: str = "",
 ) -> Draft:
     """A task of a checked submission, with an id of its own; its created_at is given later."""
     description = submission.description or ""
@@ -207,6 +208,7 @@ def make_draft(
         priority=NORMAL_PRIORITY if submission.priority is None else submission.priority,
         created_at=now,
         key=submission.key,
+        submitter=submitter,
         # Without a key nobody ever asks for it.
         body_digest="" if submission.key is None else digest(submission),
         model=submission.model or "",
