@@ -1,0 +1,84 @@
+"""`ygg token`: makes what lets a client in, and the line by which the server knows it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from ygg.cli.base import DONE, Commands, Wrong, print_json
+
+_HEADER: Final = (
+    "# ygg's tokens: one a line, [NAME] sha256:HEX. To rotate: add, change over, delete.\n"
+)
+
+
+def register(commands: Commands) -> None:
+    token = commands.add(
+        "token", _new, "make a token that lets clients in",
+        "ygg token new --file /etc/ygg/tokens --name laptop", commands.json,
+    )  # fmt: skip
+    token.description = (
+        "Make a token of 256 random bits and print it, once: the server's file holds its hash "
+        "only, and `dispatcher: {token_from: file:PATH}` in hosts.yaml says where that file is. "
+        "A client has the token in YGG_TOKEN, or in the file that YGG_TOKEN_FILE names."
+    )
+    token.add_argument("action", choices=["new"], help="new makes one and prints it")
+    token.add_argument(
+        "--file", metavar="PATH", help="write its hash into a new file for the server"
+    )
+    token.add_argument("--add", action="store_true", help="the file may be there: add a line to it")
+    token.add_argument("--name", metavar="NAME", help="who submits with it; tasks show it")
+
+
+def _new(args: argparse.Namespace) -> int:
+    import secrets
+
+    from ygg.web.auth import NAME, NAME_REMEDY, new_token, token_line
+
+    name = args.name or ""
+    if name and not NAME.fullmatch(name):
+        raise Wrong(f"--name: {NAME_REMEDY}")
+    if args.add and args.file is None:
+        raise Wrong("--add adds to a file: name it with --file PATH")
+    token = new_token(secrets.token_bytes)
+    line = token_line(token, name)
+    if args.file is not None:
+        _write(Path(args.file), line, add=args.add)
+    if args.json:
+        print_json({"token": token, "name": name, "line": line, "file": args.file})
+        return DONE
+    print(token)
+    if args.file is None:
+        print(line)
+        told = "above: the token, for the client; and the line for the server's file of tokens"
+    else:
+        told = f"the token is shown only now; its hash is in {args.file}"
+    print(f"ygg: {told}; a dispatcher that runs takes it when restarted", file=sys.stderr)
+    return DONE
+
+
+def _write(path: Path, line: str, *, add: bool) -> None:
+    """Raises Wrong."""
+    try:
+        _append(path, line, os.O_RDWR | os.O_APPEND | os.O_CREAT | (0 if add else os.O_EXCL))
+    except FileExistsError as error:
+        raise Wrong(f"{path} is there already: --add adds a line to it") from error
+    except OSError as error:
+        raise Wrong(f"can't write {path}: {error.strerror}; choose another with --file") from error
+
+
+def _append(path: Path, line: str, flags: int) -> None:
+    """Raises OSError."""
+    # A new one is private from its first moment; one that is there keeps its mode.
+    with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = _HEADER if size == 0 else ""
+        if size:
+            file.seek(size - 1)
+            start = "" if file.read(1) == b"\n" else "\n"
+        file.write(f"{start}{line}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
