@@ -41,12 +41,14 @@ venv:
 	  $(SUDO) apt-get update -qq && \
 	  $(SUDO) apt-get install -y -qq --no-install-recommends $(PYTHON)-venv >/dev/null; }
 
-# promtool and prometheus come from Debian's package; so does gcc, for the disk-fault shim.
+# promtool comes from Debian's package prometheus; curl and jq run the pages of docs/.
 tools:
-	@command -v promtool >/dev/null || { \
-	  echo 'Installing Debian package prometheus (for promtool) ...'; \
-	  $(SUDO) apt-get update -qq && \
-	  $(SUDO) apt-get install -y -qq --no-install-recommends prometheus >/dev/null; }
+	@for pair in promtool:prometheus curl:curl jq:jq; do \
+	  command -v $${pair%:*} >/dev/null || { \
+	    echo "Installing Debian package $${pair#*:} ..."; \
+	    $(SUDO) apt-get update -qq && \
+	    $(SUDO) apt-get install -y -qq --no-install-recommends $${pair#*:} >/dev/null; }; \
+	done
 
 # -- what people run ----------------------------------------------------------------------------
 

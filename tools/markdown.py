@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -17,3 +18,14 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def fence(text: str, language: str = "") -> str:
     return f"```{language}\n{text.rstrip()}\n```\n"
+
+
+def with_part(page: str, name: str, text: str) -> str:
+    """A page written by hand, with its generated part of that name made anew.
+
+    Raises ValueError if the page has no such part.
+    """
+    part = re.compile(rf"(<!-- {name}: [^\n]* -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    if part.search(page) is None:
+        raise ValueError(f"no `<!-- {name}: ... -->` and `<!-- end of {name} -->` in the page")
+    return part.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", page)

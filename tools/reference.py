@@ -9,19 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tools import commands_page, hosts_page
+from tools import commands_page, hosts_page, http_page
 
 ROOT: Final = Path(__file__).parents[1]
-#: Every generated page, with what makes it.
-PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "docs/hosts-yaml.md": hosts_page.page,
-    "docs/command-line.md": commands_page.page,
+#: Every page with something generated in it, with what makes it anew out of what it is.
+PAGES: Final[Mapping[str, Callable[[str], str]]] = {
+    "docs/hosts-yaml.md": lambda _: hosts_page.page(),
+    "docs/command-line.md": lambda _: commands_page.page(),
+    "docs/http.md": http_page.page,
 }
 
 
 def stale(root: Path = ROOT) -> list[str]:
     """The pages that are not what their generator makes."""
-    return [name for name, page in PAGES.items() if _read(root / name) != page()]
+    return [name for name, page in PAGES.items() if (text := _read(root / name)) != page(text)]
 
 
 def _read(path: Path) -> str:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in old:
         print(f"{name} is out of date: `make docs`" if args.check else f"{name} written")
         if not args.check:
-            (ROOT / name).write_text(PAGES[name](), "utf-8")
+            (ROOT / name).write_text(PAGES[name](_read(ROOT / name)), "utf-8")
     return 1 if args.check and old else 0
 
 
