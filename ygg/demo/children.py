@@ -61,6 +61,8 @@ class Children:
     """All of them; leaving the context ends them, the last one started first."""
 
     folder: Path
+    #: Whose they are, for the person who presses Ctrl-C.
+    of: str = "the demo"
     _running: list[Child] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -73,7 +75,7 @@ class Children:
         trace: TracebackType | None,
     ) -> None:
         if kind is KeyboardInterrupt:
-            print("\ninterrupted: ending what the demo started")
+            print(f"\ninterrupted: ending what {self.of} started", file=sys.stderr)
         for child in reversed(self._running):
             child.end()
         self._running.clear()
