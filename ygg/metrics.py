@@ -42,6 +42,9 @@ _RUN_BUCKETS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 360
 _STORE_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30)
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
+#: Of so many tasks that came back to the backlog it is known when; of older ones their birth counts.
+_RETURNED_MOST: Final = 10_000
+
 _OUTCOMES: Final = {
     Kind.CLOSED: "closed",
     Kind.BLOCKED: "blocked",
@@ -86,6 +89,8 @@ class Metrics:
         self.registry = registry
         self._monotonic = monotonic
         self._running: dict[str, _Running] = {}
+        #: Since when tasks wait that were not ready from their creation on, in seconds.
+        self._returned: dict[str, float] = {}
         self._accepted = _Children(
             Counter(
                 "ygg_tasks_accepted_total",
@@ -105,7 +110,7 @@ class Metrics:
         self._wait = _Children(
             Histogram(
                 "ygg_task_wait_seconds",
-                "From a task's creation, or its return to the backlog, to its start.",
+                "From a task's creation, its release, or its return to the backlog, to its start.",
                 ["priority"],
                 buckets=_WAIT_BUCKETS,
                 registry=registry,
@@ -210,23 +215,34 @@ class Metrics:
 
     def absorb(self, events: Sequence[Event]) -> None:
         for event in events:
-            if event.kind is Kind.ACCEPTED:
-                assert event.waiting is not None
-                self._accepted.labels(
-                    event.waiting.lane.type, str(event.waiting.rank.priority)
-                ).inc()
-            elif event.kind is Kind.STARTED:
-                self._started(event)
-            elif event.kind in ENDS_ATTEMPT:
-                self._ended(event)
-            elif event.kind is Kind.RESIZED:
-                self._resized(event)
+            match event.kind:
+                case Kind.ACCEPTED:
+                    assert event.waiting is not None
+                    lane, rank = event.waiting.lane, event.waiting.rank
+                    self._accepted.labels(lane.type, str(rank.priority)).inc()
+                case Kind.STARTED:
+                    self._started(event)
+                case Kind.RESIZED:
+                    self._resized(event)
+                case Kind.RELEASED:
+                    self._came_back(event)
+                case kind if kind in ENDS_ATTEMPT:
+                    self._ended(event)
+                    self._returned.pop(event.task, None)
+                    if kind is Kind.REOPENED:
+                        self._came_back(event)
+
+    def _came_back(self, event: Event) -> None:
+        self._returned[event.task] = event.at
+        if len(self._returned) > _RETURNED_MOST:
+            del self._returned[next(iter(self._returned))]
 
     def _started(self, event: Event) -> None:
         assert event.waiting is not None
         lane, rank = event.waiting.lane, event.waiting.rank
         self._running[event.task] = _Running(lane.type, event.host, self._monotonic())
-        self._wait.labels(str(rank.priority)).observe(max(0.0, event.at - rank.created_at))
+        since = self._returned.pop(event.task, rank.created_at)
+        self._wait.labels(str(rank.priority)).observe(max(0.0, event.at - since))
 
     def _ended(self, event: Event) -> None:
         running = self._running.pop(event.task, None)
