@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
 from ygg.tasks import Json
@@ -62,6 +63,36 @@ class Loaded(NamedTuple):
     memory_bytes: int
     #: The part on GPUs; less than `memory_bytes` means that the rest runs slowly on the CPU.
     gpu_memory_bytes: int
+
+
+class Product(StrEnum):
+    """The program behind an API, in words for people."""
+
+    OLLAMA = "Ollama"
+    LLAMA_CPP = "llama.cpp"
+    VLLM = "vLLM"
+    SGLANG = "SGLang"
+    OTHER = "an OpenAI-compatible server"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What a server says of itself."""
+
+    api: Api
+    product: Product
+    #: In its own words; empty where it does not say.
+    version: str = ""
+    #: How many requests it runs at once; None where it does not say.
+    slots: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.version}".strip()
+
+    @property
+    def preallocates(self) -> bool:
+        """Whether it takes the GPU's memory whole at its start: how full that is says nothing."""
+        return self.product in (Product.VLLM, Product.SGLANG)
 
 
 class Progress(Protocol):

@@ -132,6 +132,12 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     return min(max(0.0, math.ceil(seconds)), _REST_SECONDS_MAX)
 
 
+def apart(failure: Failure) -> tuple[str, str]:
+    """A failure's message as what was wrong, and what a person can do about it."""
+    what, _, remedy = failure.message.rpartition("; ")
+    return (what, remedy) if what else (remedy, REMEDIES.get(failure.cause, ""))
+
+
 class Where:
     """Where something failed: a server and a model on it. Makes the failures that name them."""
 
