@@ -38,7 +38,7 @@ def find_hosts_file(given: str | None, environ: Mapping[str, str], folder: Path)
             return place
     raise NoHostsFile(
         f"no hosts.yaml in {', '.join(str(place.parent) for place in places)}: "
-        "name one with --hosts FILE or YGG_HOSTS, or copy the example of the repository"
+        "name one with --hosts FILE or YGG_HOSTS, or let `ygg init` write one"
     )
 
 
