@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from tests.worlds import draft, fleet, refused, run_virtual, world
+from tests.worlds import Failing, draft, fleet, refused, run_virtual, world
 from ygg.artifacts import ArtifactError
 from ygg.dispatcher import Draining, NotAccepting, Unroutable
 from ygg.faults import Cause, Failure
 from ygg.fleet import DispatcherSettings, TypeSettings
 from ygg.journal import Kind
 from ygg.lifecycle import Refused
-from ygg.stores.base import StoreError
 from ygg.stores.memory import MemoryStore
-from ygg.stores.operations import Operations
 from ygg.tasks import Outcome, Status
 
 pytestmark = pytest.mark.pure
-T = TypeVar("T")
 
 
 def test_a_task_is_answered_and_closed_with_its_artifact() -> None:
@@ -390,23 +386,6 @@ def test_a_command_that_must_not_repeat_is_blocked_instead_of_rescued() -> None:
 
 
 # -- the store's bad days --------------------------------------------------------------------------
-
-
-class Failing(MemoryStore):
-    """A store whose writes fail while `broken`; reads work, as on a full disk."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.broken = False
-
-    async def _commit(self, operation: Callable[[Operations], T]) -> T:
-        if self.broken:
-            raise StoreError("the disk is full")
-        return await super()._commit(operation)
-
-    async def probe(self) -> None:
-        if self.broken:
-            raise StoreError("the disk is full")
 
 
 def test_a_full_disk_stops_starts_keeps_answers_and_heals_by_itself() -> None:

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.test_dispatcher import Failing
-from tests.worlds import World, draft, fleet, run_virtual, world
+from tests.worlds import Failing, World, draft, fleet, run_virtual, world
 from ygg.board import Reason
 from ygg.fleet import Fleet, SlotSettings
 from ygg.journal import Kind

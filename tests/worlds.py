@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TypeVar
 
 import looptime
 
@@ -31,11 +32,13 @@ from ygg.fleet import (
 )
 from ygg.handlers import Place
 from ygg.hosts.base import Answer, Loaded, Progress, Request
-from ygg.stores.base import TaskStore
+from ygg.stores.base import StoreError, TaskStore
 from ygg.stores.memory import MemoryStore
+from ygg.stores.operations import Operations
 from ygg.tasks import Draft, Status, Task, new_id
 from ygg.threads import Threads, decide_nothing
 
+T = TypeVar("T")
 _chance = itertools.count()
 
 
@@ -173,6 +176,23 @@ class Servers:
         return Place(
             host=option.host, url=f"http://{option.host}", model=option.model, server=server
         )
+
+
+class Failing(MemoryStore):
+    """A store whose writes fail while `broken`; reads work, as on a full disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = False
+
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
+        if self.broken:
+            raise StoreError("the disk is full")
+        return await super()._commit(operation)
+
+    async def probe(self) -> None:
+        if self.broken:
+            raise StoreError("the disk is full")
 
 
 class Answers:
