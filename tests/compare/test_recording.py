@@ -62,6 +62,12 @@ def test_a_run_without_an_end_lasts_to_the_last_row() -> None:
     assert (last.outcome, last.seconds) == ("running", 5.0)
 
 
+def test_a_run_that_began_with_the_last_row_counts_as_one_at_once() -> None:
+    rows = Rows()
+    rows.start(rows.accept(), "surtr")
+    assert figures_of(read_recording(rows.rows)).at_once == 1
+
+
 def test_a_clock_that_is_set_back_makes_no_run_shorter_than_nothing() -> None:
     rows = Rows()
     task = rows.accept()
