@@ -37,7 +37,7 @@ def workload(path: Path, *, tokens: int) -> Path:
 
 def test_both_dispatchers_run_it_and_it_is_told_as_text_and_drawn(tmp_path: Path) -> None:
     done = ygg(
-        "compare", "--workload", workload(tmp_path / "w.jsonl", tokens=20),
+        "compare", "--workload", workload(tmp_path / "w.jsonl", tokens=40),
         "--output", tmp_path / "c.svg", "--state", tmp_path / "kept", within=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
