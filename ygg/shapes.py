@@ -96,6 +96,9 @@ class RowView(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     kind: str
     task: str | None
+    #: Where the task waits, or waited: its type and priority.
+    type: str | None
+    priority: int | None
     host: str | None
     model: str | None
     attempt: int | None

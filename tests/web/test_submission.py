@@ -240,5 +240,6 @@ def test_problems_have_names_that_never_change() -> None:
         ("key-clash", 409), ("refused", 409), ("pinned-in-file", 409), ("shared-slots", 409),
         ("out-of-bounds", 422), ("too-large", 413), ("not-json", 415),
         ("encoded", 415), ("wrong-host", 421), ("unroutable", 422), ("internal", 500),
-        ("draining", 503), ("store-trouble", 503), ("not-yet", 503), ("disk-full", 507),
+        ("draining", 503), ("store-trouble", 503), ("not-yet", 503), ("too-many-streams", 503),
+        ("disk-full", 507),
     }  # fmt: skip

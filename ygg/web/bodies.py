@@ -29,12 +29,15 @@ class BodyReader(Generic[S]):
     """Reads bodies that are one object of a kind or, where `most` is given, an array of them."""
 
     def __init__(self, kind: type[S], *, most: int = 0) -> None:
-        self._kind = kind
-        self._most = most
+        self.kind = kind
+        #: How many may come in an array; 0: none does.
+        self.most = most
         self._fields = get_type_hints(kind, include_extras=True)
         several = Annotated[list[kind], msgspec.Meta(min_length=1, max_length=most)]  # type: ignore[valid-type]  # made at run time
+        #: All that a body may be.
+        self.whole: Any = kind | several if most else kind
         self._one = msgspec.json.Decoder(kind)
-        self._either = msgspec.json.Decoder(kind | several) if most else None
+        self._either = msgspec.json.Decoder(self.whole) if most else None
 
     def one(self, body: bytes) -> S:
         """Raises Problem."""
@@ -43,7 +46,7 @@ class BodyReader(Generic[S]):
 
     def one_or_several(self, body: bytes) -> S | list[S]:
         """Raises Problem."""
-        assert self._either is not None, f"{self._kind.__name__} never comes in arrays"
+        assert self._either is not None, f"{self.kind.__name__} never comes in arrays"
         value: S | list[S] = self._decode(self._either, body)
         return value
 
@@ -77,10 +80,10 @@ class BodyReader(Generic[S]):
         raise bad_fields(errors) from error
 
     def _errors(self, value: Json) -> Iterator[FieldError]:
-        if not isinstance(value, list) or not self._most:
+        if not isinstance(value, list) or not self.most:
             yield from self._errors_of_one(value, "")
-        elif not 1 <= len(value) <= self._most:
-            detail = f"expected 1 to {self._most} objects, got {len(value)}: send several arrays"
+        elif not 1 <= len(value) <= self.most:
+            detail = f"expected 1 to {self.most} objects, got {len(value)}: send several arrays"
             yield FieldError("", detail)
         else:
             for index, item in enumerate(value):
@@ -88,7 +91,7 @@ class BodyReader(Generic[S]):
 
     def _errors_of_one(self, value: Json, place: str) -> Iterator[FieldError]:
         if not isinstance(value, dict):
-            array = f", or an array of 1 to {self._most}" if self._most and not place else ""
+            array = f", or an array of 1 to {self.most}" if self.most and not place else ""
             yield FieldError(place, f"expected an object{array}, got {_told(value)}")
             return
         for name, given in value.items():
@@ -101,7 +104,7 @@ class BodyReader(Generic[S]):
             except msgspec.ValidationError as error:
                 at = _PLACE.search(str(error))
                 inner, part = ("", given) if at is None else (_pointer(at[1]), _part(given, at[1]))
-                expected = _description(self._fields[name])
+                expected = described(self._fields[name])
                 yield FieldError(pointer + inner, f"expected {expected}, got {_told(part)}")
 
 
@@ -207,7 +210,7 @@ def _told(value: Json) -> str:
             return f"an array of {len(value)}"
 
 
-def _description(hint: Any) -> str:
+def described(hint: Any) -> str:
     """The words that a field's type has for people (msgspec.Meta)."""
     for part in (hint, *get_args(hint)):
         for mark in getattr(part, "__metadata__", ()):

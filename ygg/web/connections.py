@@ -32,7 +32,7 @@ class Connection(web.RequestHandler):
         is_private: the door is one that only this machine's users reach.
     """
 
-    __slots__ = ("_limits", "_wire", "is_private")
+    __slots__ = ("_limits", "_wire", "is_private", "when_lost")
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class Connection(web.RequestHandler):
         self.is_private = is_private
         #: aiohttp forgets its own when it begins to close, although bytes still wait in it.
         self._wire: asyncio.Transport | None = None
+        #: Is called when the client has hung up: an answer without end need not find out by itself.
+        self.when_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
@@ -66,6 +68,12 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._wire = None
         super().connection_lost(exc)
+        if self.when_lost is not None:
+            self.when_lost()
+
+    @property
+    def is_lost(self) -> bool:
+        return self._wire is None
 
     @property
     def pending_bytes(self) -> int:

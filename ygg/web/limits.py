@@ -34,6 +34,10 @@ class Limits:
     sweep_seconds: float = 1.0
     #: For the end of a run that is being cancelled to be written.
     cancel_seconds: float = 20.0
+    #: Streams of events at once.
+    streams: int = 256
+    #: After so much silence a stream of events gives a sign of life.
+    heartbeat_seconds: float = 15.0
     #: For the store to answer what /metrics and /v1/status ask of it; then they do without.
     look_seconds: float = 2.0
 

@@ -27,7 +27,7 @@ LIMIT_MAX: Final = 10_000
 _TRUE_OR_FALSE: Final = msgspec.Meta(description="true or false")
 
 
-class _ByHand(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class ByHand(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What orders about hosts have in common: why, by whom, and until when."""
 
     reason: (
@@ -54,7 +54,7 @@ class _ByHand(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     ) = None
 
 
-class PinOrder(_ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class PinOrder(ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A host's limit is this and stays so."""
 
     limit: Annotated[
@@ -67,7 +67,7 @@ class PinOrder(_ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
     ]
 
 
-class PauseOrder(_ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class PauseOrder(ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A host takes no new starts. `paused` left out means true; false resumes it."""
 
     paused: Annotated[bool, _TRUE_OR_FALSE] | None = None
@@ -118,26 +118,26 @@ class NoOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where everything is said by the path."""
 
 
-_PIN: Final = BodyReader(PinOrder)
-_PAUSE: Final = BodyReader(PauseOrder)
-_CHANGE: Final = BodyReader(ChangeOrder)
-_RETRY: Final = BodyReader(RetryOrder)
-_NOTHING: Final = BodyReader(NoOrder)
+PIN: Final = BodyReader(PinOrder)
+PAUSE: Final = BodyReader(PauseOrder)
+CHANGE: Final = BodyReader(ChangeOrder)
+RETRY: Final = BodyReader(RetryOrder)
+NOTHING: Final = BodyReader(NoOrder)
 
 
 def read_pin(body: bytes, now: float) -> tuple[PinOrder, float | None]:
     """The order, and the time of its end. Raises Problem."""
-    order = _PIN.one(body)
+    order = PIN.one(body)
     return order, _end(order, now)
 
 
 def read_pause(body: bytes, now: float) -> tuple[PauseOrder, float | None]:
     """The order, and the time of its end. Raises Problem."""
-    order = _PAUSE.one(body)
+    order = PAUSE.one(body)
     return order, _end(order, now)
 
 
-def _end(order: _ByHand, now: float) -> float | None:
+def _end(order: ByHand, now: float) -> float | None:
     """Checks what the types could not."""
     errors = [
         FieldError(f"/{name}", "has a NUL character: leave it out")
@@ -161,7 +161,7 @@ def _end(order: _ByHand, now: float) -> float | None:
 
 def read_change(body: bytes) -> ChangeOrder:
     """Raises Problem."""
-    order = _CHANGE.one(body)
+    order = CHANGE.one(body)
     if order == ChangeOrder():
         detail = 'say what is to change: "priority", "run_next" or "held"'
         raise bad_fields([FieldError("", detail)])
@@ -170,7 +170,7 @@ def read_change(body: bytes) -> ChangeOrder:
 
 def read_retry(body: bytes) -> RetryOrder:
     """Raises Problem."""
-    order = _RETRY.one(body)
+    order = RETRY.one(body)
     if sum((order.ids is not None, bool(order.drained), order.error is not None)) != 1:
         detail = 'say which tasks, in one way: "ids": [...], "drained": true, or "error": "text"'
         raise bad_fields([FieldError("", detail)])
@@ -180,7 +180,7 @@ def read_retry(body: bytes) -> RetryOrder:
 def read_nothing(body: bytes) -> None:
     """Raises Problem where somebody says something that would have no effect."""
     if body:
-        _NOTHING.one(body)
+        NOTHING.one(body)
 
 
 async def retry_many(dispatcher: Dispatcher, order: RetryOrder, now: float) -> list[str]:

@@ -61,6 +61,7 @@ class Kind(Enum):
     DRAINING = "draining", 503, "The dispatcher is ending"
     STORE = "store-trouble", 503, "The store takes no writes now"
     NOT_YET = "not-yet", 503, "It is not done yet"
+    TOO_MANY_STREAMS = "too-many-streams", 503, "Too many streams of events"
     FULL = "disk-full", 507, "The disk is full"
 
     def __init__(self, slug: str, status: int, title: str) -> None:
@@ -77,7 +78,7 @@ class FieldError(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What goes over the wire."""
 
     type: str = "about:blank"
@@ -123,7 +124,7 @@ class Problem(Exception):
         if len(errors) > _ERRORS_MAX:
             detail = f"{detail} ({len(errors)} errors, the first {_ERRORS_MAX} are told)"
             errors = errors[:_ERRORS_MAX]
-        document = Document(
+        document = ProblemDocument(
             type=kind.urn,
             title=kind.title,
             status=kind.status,
@@ -241,12 +242,12 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
     else:
         detail = error.text or ""
     status = HTTPStatus(error.status)
-    document = Document(title=status.phrase, status=error.status, detail=detail)
+    document = ProblemDocument(title=status.phrase, status=error.status, detail=detail)
     return _response(document, headers)
 
 
 def _response(
-    document: Document, headers: Mapping[str, str], *, close: bool = False
+    document: ProblemDocument, headers: Mapping[str, str], *, close: bool = False
 ) -> web.Response:
     response = web.Response(
         body=msgspec.json.encode(document),

@@ -76,7 +76,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     metadata: Annotated[Any, _meta("any JSON of at most 4096 bytes")] = None
 
 
-_READER: Final = BodyReader(Submission, most=BATCH_MAX)
+SUBMISSION: Final = BodyReader(Submission, most=BATCH_MAX)
 _ENCODER: Final = msgspec.json.Encoder()
 _SORTED_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
@@ -92,7 +92,7 @@ class Submit:
 
 def read_submit(body: bytes, key: str | None = None) -> Submit:
     """What a body asks for; `key` is the Idempotency-Key header. Raises Problem."""
-    value = _READER.one_or_several(body)
+    value = SUBMISSION.one_or_several(body)
     if isinstance(value, list):
         submit = Submit(submissions=value, several=True)
     else:

@@ -32,17 +32,22 @@ IN_WORDS: Final[Mapping[Reason, str]] = {
 
 def row_json(event: Event) -> dict[str, Json]:
     """A row of the journal, as far as it is of interest outside."""
+    waiting, detail = event.waiting, dict(event.detail)
+    if isinstance(until := detail.get("until"), int | float):
+        detail["until"] = rfc3339(until)  # of pins and pauses
     return {
         "position": event.position,
         "at": rfc3339(event.at),
         "kind": event.kind.value,
         "task": event.task or None,
+        "type": None if waiting is None else waiting.lane.type,
+        "priority": None if waiting is None else waiting.rank.priority,
         "host": event.host or None,
         "model": event.model or None,
         "attempt": None if event.fence is None else event.fence.attempt,
         "seen": event.seen or None,
         "reason": event.reason or None,
-        "detail": dict(event.detail),
+        "detail": detail,
     }
 
 

@@ -1,0 +1,86 @@
+"""What the routes work with: the dispatcher, the clocks, and a look at everything at once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from aiohttp import web
+
+from ygg.dispatcher import Dispatcher
+from ygg.stores.base import StoreError, UnknownTask
+from ygg.tasks import Task
+from ygg.web.limits import Limits
+from ygg.web.status import DownSince, Sight
+
+T = TypeVar("T")
+
+_TASK_ID: Final = re.compile(r"[0-9a-z]{18}")
+
+
+class Parts:
+    """Of one application.
+
+    Args:
+        dispatcher: what is shown and given orders.
+        wall: seconds since the epoch.
+        monotonic: the dispatcher's clock of attempts.
+        limits: what one client may take.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        limits: Limits,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.wall = wall
+        self.limits = limits
+        self._monotonic = monotonic
+        self.started_at = wall()
+        self.down_since = DownSince(self.started_at)
+
+    async def task(self, request: web.Request) -> Task:
+        """That of the path. Raises UnknownTask, StoreError."""
+        return await self.dispatcher.store.get(task_id(request))
+
+    def sight(self) -> Sight:
+        dispatcher = self.dispatcher
+        return Sight(
+            board=dispatcher.board,
+            fleet=dispatcher.fleet,
+            host_rows=dispatcher.host_rows,
+            attempts=dispatcher.attempts,
+            down_since=self.down_since,
+            reasons=self.reasons(),
+            monotonic=self._monotonic(),
+            servers={h: dispatcher.server_runs(h) for h in dispatcher.fleet.hosts},
+        )
+
+    def reasons(self) -> dict[str, str]:
+        """Hosts' own words for being down or resting."""
+        healths = {h: self.dispatcher.keeper.host_health(h) for h in self.dispatcher.fleet.hosts}
+        return {host: health.reason for host, health in healths.items() if health is not None}
+
+    async def look(self, asked: Awaitable[T]) -> tuple[T | None, str | None]:
+        """What the store says, or in words why it does not, soon."""
+        try:
+            async with asyncio.timeout(self.limits.look_seconds):
+                return await asked, None
+        except TimeoutError:
+            return None, f"the store did not answer within {self.limits.look_seconds:g} s"
+        except StoreError as error:
+            return None, str(error)
+
+
+def task_id(request: web.Request) -> str:
+    """Of the path. Raises UnknownTask at once for what was never an id of ours."""
+    given = request.match_info["id"]
+    if not _TASK_ID.fullmatch(given):
+        raise UnknownTask(given if len(given) <= 60 else given[:60] + "...")
+    return given

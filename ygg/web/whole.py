@@ -1,0 +1,117 @@
+"""The routes of the dispatcher as a whole: status, metrics, and whether it is well."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import msgspec
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ygg.board import Reason
+from ygg.dispatcher import Draining
+from ygg.metrics import BoardCollector
+from ygg.shapes import DispatcherStatus
+from ygg.web.parts import Parts
+from ygg.web.problems import Kind, store_problem
+from ygg.web.routes import STORE, Answer, Route, as_json
+from ygg.web.status import dispatcher_status
+
+log = logging.getLogger("ygg.web")
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    live: bool
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether tasks are taken. With no host up they are: they wait."""
+
+    ready: bool
+    hosts_up: int
+
+
+class WholeRoutes:
+    def __init__(
+        self, parts: Parts, registry: CollectorRegistry, collector: BoardCollector
+    ) -> None:
+        self._parts = parts
+        self._dispatcher = parts.dispatcher
+        self._registry = registry
+        self._collector = collector
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                method="GET",
+                path="/v1/status",
+                handle=self.status,
+                summary="The whole picture: hosts, what runs, waits, is blocked",
+                answers={200: Answer(about="as of now", kinds=(DispatcherStatus,))},
+            ),
+            Route(
+                method="GET",
+                path="/metrics",
+                handle=self.metrics,
+                summary="Metrics for Prometheus",
+                query=None,
+                answers={200: Answer(about="in the text format", media="text/plain")},
+            ),
+            Route(
+                method="GET",
+                path="/livez",
+                handle=self.livez,
+                summary="Whether the process lives",
+                query=None,
+                answers={200: Answer(about="it does", kinds=(Live,))},
+            ),
+            Route(
+                method="GET",
+                path="/readyz",
+                handle=self.readyz,
+                summary="Whether tasks are taken",
+                query=None,
+                answers={200: Answer(about="they are", kinds=(Ready,))},
+                problems=(Kind.DRAINING, *STORE),
+            ),
+        ]
+
+    async def status(self, _: web.Request) -> web.Response:
+        dispatcher, parts = self._dispatcher, self._parts
+        overview, trouble = await parts.look(dispatcher.store.overview())
+        oldest, trouble = (
+            (None, trouble) if trouble else await parts.look(dispatcher.store.oldest())
+        )
+        return as_json(
+            dispatcher_status(
+                parts.sight(),
+                pid=os.getpid(),
+                started_at=parts.started_at,
+                store_trouble=dispatcher.store_trouble or trouble,
+                overview=overview,
+                oldest=oldest,
+                wall=parts.wall(),
+            )
+        )
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        oldest, trouble = await self._parts.look(self._dispatcher.store.oldest())
+        if oldest is None:
+            log.warning("event=stale_scrape what=oldest_waits why=%r", trouble)
+        else:
+            self._collector.oldest = oldest
+        encode, content_type = choose_encoder(", ".join(request.headers.getall(hdrs.ACCEPT, [])))
+        return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
+
+    async def livez(self, _: web.Request) -> web.Response:
+        return as_json(Live(live=True))
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        dispatcher = self._dispatcher
+        if dispatcher.board.stopped is Reason.DRAINING:
+            raise Draining("the dispatcher is ending: no new tasks are taken")
+        if dispatcher.store_trouble is not None:
+            raise store_problem(dispatcher.store_trouble)
+        return as_json(Ready(ready=True, hosts_up=len(dispatcher.live_hosts())))
