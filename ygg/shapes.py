@@ -97,8 +97,8 @@ class RowView(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     task: str | None
     #: Where the task waits, or waited: its type and priority.
-    type: str | None
-    priority: int | None
+    type: str | None = None
+    priority: int | None = None
     host: str | None
     model: str | None
     attempt: int | None
