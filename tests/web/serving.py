@@ -48,7 +48,7 @@ from ygg.tasks import Status
 from ygg.web.api import make_app
 from ygg.web.auth import Token
 from ygg.web.limits import Limits
-from ygg.web.listening import listening
+from ygg.web.listening import Doors, listening
 
 T = TypeVar("T")
 
@@ -119,6 +119,7 @@ class Served:
     clock: Clock
     session: aiohttp.ClientSession
     port: int
+    doors: Doors
     #: Another one like it.
     new_app: Callable[[], web.Application]
     _changed: asyncio.Event
@@ -181,10 +182,11 @@ async def served(
     tokens: Iterable[Token] = (),
     listen: Sequence[str] = (),
     is_loopback: Callable[[str], bool] = addresses.is_loopback,
+    more: Iterable[web.RouteDef] = (),
 ) -> AsyncIterator[Served]:
     """A dispatcher with one host (`h`, one slot) unless `settings` say otherwise, up and asked.
 
-    It listens on a free port of 127.0.0.1, and at `listen`.
+    It listens on a free port of 127.0.0.1, and at `listen`; it serves `more` besides.
     """
     loop = asyncio.get_running_loop()
     settings = settings or fleet()
@@ -218,6 +220,7 @@ async def served(
         changed.set()
 
     app = new_app()
+    app.add_routes(more)
     hurry = asyncio.Event()
     hurry.set()
     async with asyncio.TaskGroup() as group:
@@ -231,7 +234,8 @@ async def served(
             first = doors.addresses[0]
             assert isinstance(first, HostPort)
             here = Served(
-                dispatcher, store, servers, artifacts, clock, session, first.port, new_app, changed,
+                dispatcher, store, servers, artifacts, clock, session, first.port, doors, new_app,
+                changed,
             )  # fmt: skip
             await here.until(lambda: len(dispatcher.live_hosts()) == len(settings.hosts))
             yield here

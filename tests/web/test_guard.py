@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.web.raw import BODY, JSON, head, raw, status_of
 from tests.web.serving import run, served
 from ygg.addresses import is_loopback
 from ygg.fleet import DispatcherSettings
@@ -16,32 +17,6 @@ from ygg.web.connections import Times
 from ygg.web.guard import host_names
 from ygg.web.limits import Limits
 from ygg.web.listening import CantListen, listening
-
-BODY = b'{"title":"a"}'
-
-
-async def raw(port: int, request: bytes) -> bytes:
-    """Send it as it is and read until the other side hangs up."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(request)
-        async with asyncio.timeout(20):
-            return await reader.read()
-    except ConnectionResetError:
-        return b""
-    finally:
-        writer.close()
-
-
-def head(*lines: str, method: str = "POST", path: str = "/v1/tasks") -> bytes:
-    return "\r\n".join((f"{method} {path} HTTP/1.1", *lines, "Connection: close", "", "")).encode()
-
-
-JSON = ("Content-Type: application/json", f"Content-Length: {len(BODY)}")
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
 
 
 @pytest.mark.parametrize(

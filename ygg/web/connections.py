@@ -106,7 +106,7 @@ def _unreadable(error: BadHttpMessage, limits: Limits) -> Problem:
         if error.args[1] == limits.line_bytes:
             detail = f"the address may have {limits.line_bytes} bytes: put less into the query"
             return Problem(Kind.LONG_ADDRESS, detail, close=True)
-        detail = f"a header may have {limits.header_bytes} bytes, name and all: send less in it"
+        detail = f"a header may have {limits.header_bytes} bytes: send less in it"
         return Problem(Kind.LARGE_HEADERS, detail, close=True)
     if error.message == _TOO_MANY:
         detail = f"a request may have {limits.headers} headers: send fewer"

@@ -23,11 +23,13 @@ from ygg.web.auth import HOW_TO_MAKE, Access
 from ygg.web.connections import TIMES, Connection, Times
 from ygg.web.guard import ACCESS
 from ygg.web.limits import LIMITS, Limits
-from ygg.web.sockets import Taken, bind_unix, identity, remove_unix
+from ygg.web.sockets import Taken, bind_tcp, bind_unix, identity, remove_unix
 
 log = logging.getLogger("ygg.web")
 
 _SHUTDOWN_SECONDS: Final = 2.0
+#: Connections that wait to be let in.
+_BACKLOG: Final = 128
 _BODY: Final = (
     b'{"type":"urn:ygg:problem:busy","title":"Too many connections","status":503,'
     b'"detail":"as many connections are open as are allowed: close some, or try again later"}'
@@ -67,7 +69,7 @@ async def listening(
         stack.push_async_callback(doors.close, runner)
         for address in map(parse_address, listen):
             with _told(address):
-                door = await _take(address, reception, is_loopback, stack)
+                door = await _take(address, is_loopback, stack)
             doors.add(door)
         yield doors
 
@@ -98,20 +100,20 @@ class Doors:
         """Let clients in. Raises CantListen."""
         for door in self._doors:
             with _told(door.address):
-                await door.server.start_serving()
+                await self._reception.open(door)
             _log(door, needs_token=self._access.always or not door.is_private)
         self._reception.sweep()
 
     async def close(self, runner: web.AppRunner) -> None:
         self._reception.close()
-        for door in self._doors:
-            door.server.close()
         last = self._reception.connections
         await runner.cleanup()
         for connection in last:
             connection.abort()  # one that takes nothing would keep its door from closing
+        await self._reception.closed()
         for door in self._doors:
-            await door.server.wait_closed()
+            for bound in door.sockets:
+                bound.close()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +121,7 @@ class _Door:
     address: Address
     #: Only this machine's users reach it.
     is_private: bool
-    server: asyncio.Server
+    sockets: Sequence[socket.socket]
 
 
 def _log(door: _Door, *, needs_token: bool) -> None:
@@ -145,28 +147,20 @@ def _told(address: Address) -> Iterator[None]:
 
 
 async def _take(
-    address: Address,
-    reception: _Reception,
-    is_loopback: Callable[[str], bool],
-    stack: AsyncExitStack,
+    address: Address, is_loopback: Callable[[str], bool], stack: AsyncExitStack
 ) -> _Door:
-    """Take an address, without listening there yet. Raises Taken, OSError."""
-    loop = asyncio.get_running_loop()
+    """Raises Taken, OSError."""
     if isinstance(address, UnixPath):
         bound = bind_unix(address.path)
         stack.callback(remove_unix, address.path, identity(address.path))
-        server = await loop.create_unix_server(
-            lambda: reception.enter(is_private=True), sock=bound, start_serving=False
-        )
-        return _Door(address=address, is_private=True, server=server)
-    is_private = False  # until it is known; nobody enters before that
-    server = await loop.create_server(
-        lambda: reception.enter(is_private=is_private),
-        address.host, address.port, reuse_address=True, start_serving=False,
-    )  # fmt: skip
-    names = [found.getsockname() for found in server.sockets]
-    is_private = all(is_loopback(name[0]) for name in names)
-    return _Door(address=replace(address, port=names[0][1]), is_private=is_private, server=server)
+        return _Door(address=address, is_private=True, sockets=[bound])
+    sockets = await bind_tcp(address)
+    names = [bound.getsockname() for bound in sockets]
+    return _Door(
+        address=replace(address, port=names[0][1]),
+        is_private=all(is_loopback(name[0]) for name in names),
+        sockets=sockets,
+    )
 
 
 def _why(error: OSError, address: Address) -> str:
@@ -195,6 +189,7 @@ class _Reception:
         self._limits = limits
         self._times = times
         self._loop = loop
+        self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         #: Let in, but not yet among the server's connections: they are, one turn of the loop later.
         self._entering = 0
@@ -203,7 +198,23 @@ class _Reception:
     def connections(self) -> list[Connection]:
         return [one for one in self._server.connections if isinstance(one, Connection)]
 
-    def enter(self, *, is_private: bool) -> asyncio.BaseProtocol:
+    async def open(self, door: _Door) -> None:
+        """Raises OSError."""
+        for bound in door.sockets:
+            # By ourselves: uvloop says nothing when it can't.
+            bound.listen(_BACKLOG)
+            serve = (
+                self._loop.create_unix_server
+                if bound.family == socket.AF_UNIX
+                else self._loop.create_server
+            )
+            self._servers.append(
+                await serve(
+                    lambda: self._enter(is_private=door.is_private), sock=bound, backlog=_BACKLOG
+                )
+            )
+
+    def _enter(self, *, is_private: bool) -> asyncio.BaseProtocol:
         limits = self._limits
         most = limits.connections - (0 if is_private else limits.connections_kept)
         if len(self._server.connections) + self._entering >= most:
@@ -224,8 +235,15 @@ class _Reception:
         self._timer = self._loop.call_later(self._limits.sweep_seconds, self.sweep)
 
     def close(self) -> None:
+        """Let nobody in any more."""
         if self._timer is not None:
             self._timer.cancel()
+        for server in self._servers:
+            server.close()
+
+    async def closed(self) -> None:
+        for server in self._servers:
+            await server.wait_closed()
 
 
 class _Busy(asyncio.Protocol):

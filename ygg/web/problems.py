@@ -225,6 +225,7 @@ def sealed(response: web.StreamResponse) -> web.StreamResponse:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers["Cache-Control"] = "no-store"
+    response.headers["Server"] = "ygg"  # no versions of what is below
     return response
 
 

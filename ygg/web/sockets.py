@@ -1,20 +1,66 @@
-"""A Unix socket to listen on: never open to all, never taken from a process that lives."""
+"""Sockets to listen on. A Unix one is never open to all, and never taken from a living process."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import socket
 import stat
 from pathlib import Path
 from typing import Final
 
+from ygg.addresses import HostPort
+
 #: The owner and the group may come in, nobody else.
 _MODE: Final = 0o660
 _PATIENCE_SECONDS: Final = 1.0
 
 
+#: Of a name's addresses, one for which this machine has no network is no mistake.
+_ELSEWHERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
 class Taken(Exception):
     """Something else is at the path; the message says what, and what to do."""
+
+
+async def bind_tcp(address: HostPort) -> list[socket.socket]:
+    """Bound sockets, one for each address that the host is; none listens yet. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    elsewhere: OSError | None = None
+    try:
+        for family, _, _, _, name in dict.fromkeys(found):
+            try:
+                sockets.append(_bound(family, name))
+            except OSError as error:
+                if error.errno not in _ELSEWHERE:
+                    raise
+                elsewhere = error
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
+    if elsewhere is not None and not sockets:
+        raise elsewhere
+    return sockets
+
+
+def _bound(family: int, name: tuple[object, ...]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(name)
+        bound.setblocking(False)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def bind_unix(path: Path) -> socket.socket:
