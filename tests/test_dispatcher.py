@@ -7,18 +7,20 @@ import errno
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from tests.worlds import Failing, draft, fleet, refused, run_virtual, world
+from tests.worlds import Failing, Losing, World, draft, fleet, refused, run_virtual, world
 from ygg.artifacts import ArtifactError
 from ygg.dispatcher import Draining, NotAccepting, Unroutable
 from ygg.faults import Cause, Failure
 from ygg.fleet import DispatcherSettings, TypeSettings
 from ygg.journal import Kind
 from ygg.lifecycle import Refused
+from ygg.stores.base import StoreError
 from ygg.stores.memory import MemoryStore
-from ygg.tasks import Outcome, Status
+from ygg.tasks import Draft, Outcome, Status
 
 pytestmark = pytest.mark.pure
 
@@ -408,6 +410,100 @@ def test_a_full_disk_stops_starts_keeps_answers_and_heals_by_itself() -> None:
             assert w.dispatcher.store_trouble is None
 
     run_virtual(story())
+
+
+@pytest.mark.parametrize("fate", ["told", "found"])
+def test_a_claim_that_took_effect_though_it_was_reported_failed_runs_once_and_where_it_says(
+    fate: Literal["told", "found"],
+) -> None:
+    async def story() -> None:
+        store = Losing(fate)
+        routes = {"general": ["b", "a"]}
+        async with world(fleet({"a": 1, "b": 1}, routes), store=store) as w:
+            w.servers["a"].hold = asyncio.Event()
+            w.servers["b"].down = True
+            await w.until(lambda: w.dispatcher.live_hosts() == ["a"])
+            first, second = await w.submit(draft("first"), draft("second"))
+            await w.until(lambda: w.servers["a"].running == 1)
+            store.at = Kind.STARTED
+            w.servers["a"].hold.set()
+            await w.until(lambda: store.losing)
+            await asyncio.sleep(30.0)
+            assert w.servers["a"].asked == ["first"], "nobody knows whether it is ours"
+            with pytest.raises(NotAccepting):
+                await w.submit(draft())
+            w.servers["b"].down = False  # it would be preferred now
+            await asyncio.sleep(10.0)
+            store.well()
+            await _accepted(w, draft("third", priority=0))
+            await w.settled()
+            assert w.servers["a"].asked == ["first", "second"]
+            assert w.servers["b"].asked == ["third"]
+            for task_id in (first, second):
+                task = w.task(task_id)
+                assert (task.status, task.host, task.attempt) == (Status.CLOSED, "a", 1)
+            assert not w.dispatcher.board.backlog.waiting
+
+    run_virtual(story())
+
+
+def test_a_claim_that_failed_is_decided_anew_also_of_a_task_that_ran_before() -> None:
+    async def story() -> None:
+        store = Losing("undone")
+        async with world(store=store) as w:
+            w.servers["h"].script = [Failure(Cause.BUSY, "busy", taken=False, retry_after=5.0)]
+            (task_id,) = await w.submit(draft("again"))
+            await w.until(lambda: w.task(task_id).attempt == 1 and not w.dispatcher.attempts)
+            store.at = Kind.STARTED
+            await w.until(lambda: store.losing)
+            await asyncio.sleep(20.0)
+            assert w.servers["h"].asked == ["again"]
+            store.well()
+            await w.settled()
+            assert w.servers["h"].asked == ["again"] * 2
+            assert (w.task(task_id).status, w.task(task_id).attempt) == (Status.CLOSED, 2)
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("fate", ["told", "found"])
+@pytest.mark.parametrize("kind", [Kind.CLOSED, Kind.ACCEPTED, Kind.CANCELLED])
+def test_any_write_that_took_effect_though_it_was_reported_failed_takes_effect_once(
+    kind: Kind, fate: Literal["told", "found"]
+) -> None:
+    async def story() -> None:
+        store = Losing(fate)
+        async with world(store=store) as w:
+            w.servers["h"].seconds = 10.0
+            ids = await w.submit(draft("one"), draft("two"), draft("three"))
+            await w.until(lambda: w.servers["h"].running == 1)
+            store.at = kind
+            if kind is Kind.ACCEPTED:
+                with pytest.raises(StoreError):
+                    await w.submit(draft("four"))
+            elif kind is Kind.CANCELLED:
+                with pytest.raises(StoreError):
+                    await w.dispatcher.cancel(ids[1])
+            await w.until(lambda: store.losing)
+            await asyncio.sleep(20.0)
+            store.well()
+            await asyncio.sleep(60.0)
+            asked = {
+                Kind.CLOSED: ["one", "two", "three"],
+                Kind.ACCEPTED: ["one", "two", "three", "four"],
+            }
+            assert w.servers["h"].asked == asked.get(kind, ["one", "three"])
+
+    run_virtual(story())
+
+
+async def _accepted(w: World, *drafts: Draft) -> list[str]:
+    """As a client would: tried again until it is taken."""
+    while True:
+        try:
+            return await w.submit(*drafts)
+        except NotAccepting:
+            await asyncio.sleep(0.01)
 
 
 def test_an_answer_that_fits_on_no_disk_is_kept_until_it_does() -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import looptime
 
@@ -32,9 +32,11 @@ from ygg.fleet import (
 )
 from ygg.handlers import Place
 from ygg.hosts.base import Answer, Loaded, Progress, Request
+from ygg.journal import Event, Kind
 from ygg.stores.base import StoreError, TaskStore
 from ygg.stores.memory import MemoryStore
 from ygg.stores.operations import Operations
+from ygg.stores.shell import Views
 from ygg.tasks import Draft, Status, Task, new_id
 from ygg.threads import Threads, decide_nothing
 
@@ -193,6 +195,66 @@ class Failing(MemoryStore):
     async def probe(self) -> None:
         if self.broken:
             raise StoreError("the disk is full")
+
+
+class Losing(MemoryStore):
+    """A store whose disk fails with the next commit that writes a row of the kind `at`.
+
+    That commit is reported failed, as every write is until `well`. What became of it is its fate:
+    undone; or it stands, told at once; or it stands and is found, told and shown with the next
+    write that works, as SQLite does it when it opens its file again.
+    """
+
+    def __init__(self, fate: Literal["undone", "told", "found"]) -> None:
+        super().__init__()
+        self.fate = fate
+        self.at: Kind | None = None
+        self.losing = False
+        self._untold: list[Event] = []
+        #: What reads show instead of what stands; None: what stands.
+        self._shown: dict[str, Task] | None = None
+
+    def well(self) -> None:
+        self.losing = False
+
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
+        self._check()
+        tasks, rows = dict(self.tables.tasks), list(self.tables.rows)
+        try:
+            result = operation(self._operations)
+        finally:
+            events, self._operations.events = self._operations.events, []
+        if any(event.kind is self.at for event in events):
+            self.at, self.losing = None, True
+            if self.fate == "undone":
+                self.tables.tasks, self.tables.rows = tasks, rows
+                events = []
+            self._shown = tasks
+        self._untold += events
+        if not self.losing or self.fate == "told":
+            self._tell_all()
+        self._check()
+        return result
+
+    async def _look(self, look: Callable[[Views], T], *, seek: bool) -> T:
+        stands = self.tables.tasks
+        self.tables.tasks = stands if self._shown is None else self._shown
+        try:
+            return await super()._look(look, seek=seek)
+        finally:
+            self.tables.tasks = stands
+
+    async def probe(self) -> None:
+        self._check()
+        self._tell_all()
+
+    def _check(self) -> None:
+        if self.losing:
+            raise StoreError("disk I/O error")
+
+    def _tell_all(self) -> None:
+        events, self._untold, self._shown = self._untold, [], None
+        self._tell(events)
 
 
 class Answers:

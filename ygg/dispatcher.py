@@ -31,8 +31,8 @@ from ygg.lifecycle import Refused
 from ygg.outages import Outages
 from ygg.overrides import Overrides
 from ygg.ports import Answers, Clock, Meter, Servers
-from ygg.stores.base import Added, HostRow, StoreError, TaskStore
-from ygg.tasks import Draft, Held, Lane, Task
+from ygg.stores.base import Added, HostRow, StoreError, TaskStore, UnknownTask
+from ygg.tasks import Draft, Held, Lane, Status, Task
 
 T = TypeVar("T")
 log = logging.getLogger("ygg.dispatcher")
@@ -334,19 +334,35 @@ class Dispatcher:
     async def _claim(self, attempt: Attempt) -> Task | None:
         """On disk before the host sees it. None: it was not to be had."""
         start = attempt.start
+        task_id = start.waiting.id
         try:
             task = await self.store.claim(
-                start.waiting.id, option=start.option, seen=start.seen, now=self._clock.wall()
+                task_id, option=start.option, seen=start.seen, now=self._clock.wall()
             )
         except StoreError as error:
             self._outages.report(error)
-            self.board.untake(start.waiting.id)
-            return None
+            task = await self._outages.persist(lambda _: self._claimed_after_all(task_id))
+            if task is None:
+                self.board.untake(task_id)
+            return task
         finally:
             self._claiming -= 1
         if task is None:
-            log.info("event=task_missed task=%s host=%s", start.waiting.id, start.option.host)
+            log.info("event=task_missed task=%s host=%s", task_id, start.option.host)
         return task
+
+    async def _claimed_after_all(self, task_id: str) -> Task | None:
+        """The task, if a claim that was reported as failed took effect.
+
+        Not written again if it did not: it must not overtake those that were decided before it.
+        """
+        await self.store.probe()  # what can still come about of it has come about then
+        try:
+            task = await self.store.get(task_id)
+        except UnknownTask:  # cancelled meanwhile, and its time was up
+            return None
+        ours = task.status is Status.IN_PROGRESS and task.owner == self.identity
+        return task if ours else None
 
     async def _run(self, attempt: Attempt, task: Task) -> None:
         option = attempt.start.option
