@@ -1,0 +1,388 @@
+"""The rule: what a host's limit should be next, and why. Pure: no clock, no I/O.
+
+The law is three sentences of the user: memory over 90 % means shrink; utilization under 50 %, or
+a wait of over a minute, means grow; always within bounds, never against a pin. Applied literally
+at every tick they oscillate and kill; the rest of this file is the least that makes them work.
+The branches stand in order of weight, and the first that applies wins: what protects stands
+before what improves, and missing evidence changes nothing.
+
+Learned memory is memory.py's, the judgement of a step trial.py's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from autoscaler.memory import MemoryModel
+from autoscaler.observed import MemoryMode, Signals
+from autoscaler.settings import Settings
+from autoscaler.trial import Ceiling, Trial, Verdict, judge
+
+
+class Action(StrEnum):
+    GROW = "grow"
+    SHRINK = "shrink"
+    HOLD = "hold"
+
+
+class Reason(StrEnum):
+    """The closed list; a label of metrics."""
+
+    PINNED = "pinned"
+    BOUNDS = "bounds"
+    HOST_DOWN = "host_down"
+    PAUSED = "paused"
+    HOST_FAILURES = "host_failures"
+    GPU_STALE = "gpu_stale"
+    MEMORY_AT_MIN = "memory_at_min"
+    DRAINING = "draining"
+    SHRINK_COOLDOWN = "shrink_cooldown"
+    MEMORY_HIGH = "memory_high"
+    QUEUE_STALE = "queue_stale"
+    WARMING_UP = "warming_up"
+    PROBING = "probing"
+    NO_GAIN = "no_gain"
+    SATISFIED = "satisfied"
+    NOT_BINDING = "not_binding"
+    SERVER_FULL = "server_full"
+    AT_MAX = "at_max"
+    COOLDOWN = "cooldown"
+    CEILING = "ceiling"
+    MEMORY_UNKNOWN = "memory_unknown"
+    FORECAST = "forecast"
+    LOW_UTILIZATION = "low_utilization"
+    WAIT = "wait"
+
+
+Evidence = Mapping[str, float | int | bool | str | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What the limit should be from now on, why, and the numbers that say so."""
+
+    action: Action
+    reason: Reason
+    limit: int
+    evidence: Evidence = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """What the rule remembers of a host. Nothing in it matters so much that a restart harms."""
+
+    #: When this host was first decided on; None: never.
+    since: float | None = None
+    #: The limit before the last decision, and the one it asked for.
+    before: int | None = None
+    wanted: int | None = None
+    memory: MemoryModel = field(default_factory=MemoryModel)
+    #: The loaded models' memory at the last tick; a change starts the model anew.
+    model_memory: float | None = None
+    was_down: bool = False
+    trial: Trial | None = None
+    #: The last limit that failed, also after it expired: failing again holds longer.
+    ceiling: Ceiling | None = None
+    last_shrink: float = -math.inf
+    last_growth: float = -math.inf
+    last_failure_shrink: float = -math.inf
+    #: Since when the server itself is the queue.
+    server_full_since: float | None = None
+    #: Memory just before the last shrink for memory's sake, until its effect was seen.
+    shrunk_at: float | None = None
+    #: Shrinks in a row that changed memory by next to nothing.
+    futile: int = 0
+
+
+def decide(settings: Settings, state: State, signals: Signals) -> tuple[State, Decision]:
+    """The limit that the host should have next.
+
+    Args:
+        settings: the constants.
+        state: as the last call for this host returned it; `State()` at first.
+        signals: what is seen now; `now` never before that of the last call.
+    """
+    state = _taken_in(settings, state, signals)
+    state, decision = _first_that_applies(settings, state, signals)
+    return replace(state, before=signals.limit, wanted=decision.limit), decision
+
+
+# -- what was seen, before anything is decided -----------------------------------------------------
+
+
+def _taken_in(settings: Settings, state: State, seen: Signals) -> State:
+    state = replace(state, since=seen.now if state.since is None else state.since)
+    state = _heeded_others(state, seen)
+    state = _learned(settings, state, seen)
+    full = (seen.server_wait or 0.0) > settings.server_wait_urgent_ratio
+    since = None if not full else state.server_full_since
+    return replace(state, server_full_since=seen.now if full and since is None else since)
+
+
+def _heeded_others(state: State, seen: Signals) -> State:
+    """The limit is not what was asked for: it was not taken over, or a person set another."""
+    if state.wanted is None or seen.limit == state.wanted:
+        return state
+    state = replace(state, trial=None)
+    return state if seen.limit == state.before else replace(state, ceiling=None)
+
+
+def _learned(settings: Settings, state: State, seen: Signals) -> State:
+    """Memory of a task, from ticks at which both sources are fresh and no model is loading."""
+    if not seen.up:
+        return replace(state, was_down=True)
+    changed = seen.model_memory != state.model_memory
+    if state.was_down or changed:
+        # Other weights, other memory a task: an empty card seen once would else make the weights
+        # count as tasks' memory. It learns nothing at this tick: the model may still be loading.
+        return replace(
+            state,
+            memory=MemoryModel(),
+            was_down=False,
+            model_memory=seen.model_memory,
+            ceiling=None if changed and state.model_memory is not None else state.ceiling,
+        )
+    if seen.memory is None or max(seen.gpu_age, seen.queue_age) > settings.stale_seconds:
+        return state
+    memory = state.memory.after(
+        now=seen.now,
+        memory=seen.memory.last,
+        active=seen.active,
+        forget_seconds=settings.memory_forget_seconds,
+        drift_seconds=settings.floor_drift_seconds,
+    )
+    return replace(_effect_seen(settings, state, seen), memory=memory)
+
+
+def _effect_seen(settings: Settings, state: State, seen: Signals) -> State:
+    """Whether the last shrink did anything for memory, once its tasks have drained."""
+    if state.shrunk_at is None or seen.memory is None or seen.active > seen.limit:
+        return state
+    if seen.now - state.last_shrink < settings.memory_window_seconds:
+        return state
+    helped = state.shrunk_at - seen.memory.last >= settings.futile_ratio
+    return replace(state, shrunk_at=None, futile=0 if helped else state.futile + 1)
+
+
+# -- the branches, in order of weight --------------------------------------------------------------
+
+
+def _first_that_applies(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
+    if seen.pin is not None:
+        return _moved(replace(state, trial=None), seen, seen.pin, Reason.PINNED)
+    nearest = min(max(seen.limit, seen.min), seen.max)
+    if nearest != seen.limit:
+        return _moved(replace(state, trial=None), seen, nearest, Reason.BOUNDS)
+    if not seen.up:
+        return _held(replace(state, trial=None), seen, Reason.HOST_DOWN)
+    if seen.paused:
+        return _held(replace(state, trial=None), seen, Reason.PAUSED)
+    if seen.host_failures > 0:
+        state, failed = _after_failures(settings, state, seen)
+        if failed is not None:
+            return state, failed
+    if seen.gpu_age > settings.stale_seconds:
+        return _held(state, seen, Reason.GPU_STALE)
+    if _memory_is_high(settings, seen):
+        return _for_memory(settings, state, seen)
+    if seen.queue_age > settings.stale_seconds:
+        return _held(state, seen, Reason.QUEUE_STALE)
+    if state.trial is not None:
+        state, judged = _on_trial(settings, state, state.trial, seen)
+        if judged is not None:
+            return state, judged
+    return _growth(settings, state, seen)
+
+
+def _after_failures(
+    settings: Settings, state: State, seen: Signals
+) -> tuple[State, Decision | None]:
+    """With a blind exporter, failures are the only sign of memory trouble that is left."""
+    if seen.now - state.last_failure_shrink < settings.failure_cooldown_seconds:
+        return state, None
+    limit = max(seen.min, seen.limit - max(1, int(seen.limit * settings.shrink_ratio_max)))
+    state = _remembered(settings, state, seen, limit)
+    state = replace(state, last_failure_shrink=seen.now)
+    if limit == seen.limit:
+        return state, None  # at the minimum already: what else is known decides
+    return _shrunk(state, seen, limit, Reason.HOST_FAILURES)
+
+
+def _memory_high(settings: Settings, seen: Signals) -> float:
+    kv = seen.memory_mode is MemoryMode.KV
+    return settings.kv_high_ratio if kv else settings.memory_high_ratio
+
+
+def _memory_is_high(settings: Settings, seen: Signals) -> bool:
+    if seen.memory is None or seen.memory_mode is MemoryMode.OFF:
+        return False
+    return seen.memory.high > _memory_high(settings, seen)
+
+
+def _for_memory(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
+    """Memory is over its threshold: nothing but a shrink comes of it, and it ends a trial."""
+    assert seen.memory is not None
+    over = seen.memory.high - _memory_high(settings, seen)
+    state = replace(state, trial=None)
+    evidence: Evidence = {"futile_shrinks": state.futile}
+    if seen.limit <= seen.min:
+        return _held(state, seen, Reason.MEMORY_AT_MIN, evidence)
+    if seen.active > seen.limit:
+        return _held(state, seen, Reason.DRAINING, evidence)
+    urgent = seen.memory.high >= settings.memory_urgent_ratio
+    rested = seen.now - state.last_shrink >= settings.shrink_cooldown_seconds
+    if not (rested or (urgent and seen.memory_mode is MemoryMode.NVML)):
+        return _held(state, seen, Reason.SHRINK_COOLDOWN, evidence)
+    most = int(seen.limit * settings.shrink_ratio_max)
+    mu = state.memory.mu
+    needed = most if mu <= 0 or over / mu >= most else math.ceil(over / mu)
+    limit = max(seen.min, seen.limit - max(1, needed))
+    state = _remembered(settings, state, seen, limit)
+    state = replace(state, shrunk_at=seen.memory.last)
+    return _shrunk(state, seen, limit, Reason.MEMORY_HIGH, evidence)
+
+
+def _on_trial(
+    settings: Settings, state: State, trial: Trial, seen: Signals
+) -> tuple[State, Decision | None]:
+    """None: the step is kept, or forgotten, and what follows may go on from it."""
+    verdict = judge(settings, trial, seen)
+    evidence: Evidence = {
+        "trial_from": trial.limit_before,
+        "trial_rate_before": trial.rate,
+        "trial_rate": sum(seen.rates) / len(seen.rates) if seen.rates else None,
+        "trial_since_seconds": seen.now - trial.since,
+    }
+    if verdict is Verdict.PENDING:
+        return _held(state, seen, Reason.PROBING, evidence)
+    state = replace(state, trial=None)
+    if verdict is not Verdict.NO_GAIN:
+        return state, None
+    limit = max(seen.min, trial.limit_before)
+    state = _remembered(settings, state, seen, limit)
+    return _shrunk(state, seen, limit, Reason.NO_GAIN, evidence)
+
+
+def _growth(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
+    assert state.since is not None
+    idle = seen.util is not None and seen.util < settings.utilization_low_ratio
+    late = seen.oldest_wait > settings.wait_seconds_max
+    if not (idle or late):
+        return _held(state, seen, Reason.SATISFIED)
+    if seen.waiting <= 0 or seen.binding < settings.binding_ratio:
+        return _held(state, seen, Reason.NOT_BINDING)
+    if (seen.server_wait or 0.0) > settings.server_wait_high_ratio:
+        return _server_is_full(settings, state, seen)
+    if seen.limit >= seen.max:
+        return _held(state, seen, Reason.AT_MAX)
+    if seen.now - state.since < settings.window_seconds:
+        return _held(state, seen, Reason.WARMING_UP)
+    shrunk_lately = seen.now - state.last_shrink < settings.growth_after_shrink_seconds
+    grown_lately = seen.now - state.last_growth < settings.growth_after_growth_seconds
+    if shrunk_lately or grown_lately:
+        return _held(state, seen, Reason.COOLDOWN)
+    most = max(1, min(int(seen.limit * settings.growth_ratio_max), settings.growth_slots_max))
+    most = min(most, seen.max - seen.limit)
+    ceiling = state.ceiling
+    if ceiling is not None and ceiling.holds(seen.now):
+        most = min(most, ceiling.limit - seen.limit)
+        if most <= 0:
+            left: Evidence = {"ceiling": ceiling.limit, "ceiling_seconds": ceiling.until - seen.now}
+            return _held(state, seen, Reason.CEILING, left)
+    unknown = seen.memory is None and seen.memory_mode is not MemoryMode.OFF
+    if unknown or (seen.memory_mode is MemoryMode.OFF and not seen.max_is_set):
+        return _held(state, seen, Reason.MEMORY_UNKNOWN)
+    for step in range(most, 0, -1):
+        forecast = _forecast(settings, state, seen, step)
+        if forecast is None or forecast < _memory_high(settings, seen):
+            reason = Reason.LOW_UTILIZATION if idle else Reason.WAIT
+            return _grown(state, seen, step, reason, {"forecast": forecast})
+    return _held(state, seen, Reason.FORECAST, {"forecast": _forecast(settings, state, seen, 1)})
+
+
+def _forecast(settings: Settings, state: State, seen: Signals, step: int) -> float | None:
+    """None: memory says nothing here."""
+    if seen.memory is None or seen.memory_mode is MemoryMode.OFF:
+        return None
+    return state.memory.forecast(
+        seen.limit + step,
+        step=step,
+        recent_high=seen.memory.window_high,
+        deviations=settings.forecast_deviations,
+    )
+
+
+def _server_is_full(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
+    """Growing would only hide a queue where priorities don't count."""
+    since = state.server_full_since
+    needed = settings.server_wait_windows * settings.window_seconds
+    if since is None or seen.now - since < needed or seen.limit <= seen.min:
+        return _held(state, seen, Reason.SERVER_FULL)
+    limit = seen.limit - 1
+    state = replace(_remembered(settings, state, seen, limit), server_full_since=None)
+    return _shrunk(state, seen, limit, Reason.SERVER_FULL)
+
+
+# -- decisions -------------------------------------------------------------------------------------
+
+
+def _remembered(settings: Settings, state: State, seen: Signals, limit: int) -> State:
+    """No growth past this limit for a while: the one above it failed."""
+    first, most = settings.ceiling_seconds, settings.ceiling_seconds_max
+    return replace(
+        state, ceiling=Ceiling.after(state.ceiling, limit, seen.now, first=first, most=most)
+    )
+
+
+def _held(
+    state: State, seen: Signals, reason: Reason, more: Evidence | None = None
+) -> tuple[State, Decision]:
+    return state, _decision(state, seen, Action.HOLD, reason, seen.limit, more)
+
+
+def _moved(state: State, seen: Signals, limit: int, reason: Reason) -> tuple[State, Decision]:
+    """By pins and bounds: no evidence of ours, so neither cooldown nor ceiling comes of it."""
+    action = Action.HOLD
+    if limit != seen.limit:
+        action = Action.GROW if limit > seen.limit else Action.SHRINK
+    return state, _decision(state, seen, action, reason, limit, None)
+
+
+def _shrunk(
+    state: State, seen: Signals, limit: int, reason: Reason, more: Evidence | None = None
+) -> tuple[State, Decision]:
+    state = replace(state, trial=None, last_shrink=seen.now)
+    return state, _decision(state, seen, Action.SHRINK, reason, limit, more)
+
+
+def _grown(
+    state: State, seen: Signals, step: int, reason: Reason, more: Evidence
+) -> tuple[State, Decision]:
+    state = replace(state, last_growth=seen.now, trial=Trial.of(seen, step))
+    return state, _decision(state, seen, Action.GROW, reason, seen.limit + step, more)
+
+
+def _decision(
+    state: State, seen: Signals, action: Action, reason: Reason, limit: int, more: Evidence | None
+) -> Decision:
+    evidence: dict[str, float | int | bool | str | None] = {
+        "limit": seen.limit,
+        "min": seen.min,
+        "max": seen.max,
+        "active": seen.active,
+        "waiting": seen.waiting,
+        "oldest_wait": seen.oldest_wait,
+        "binding": seen.binding,
+        "util": seen.util,
+        "memory": None if seen.memory is None else seen.memory.high,
+        "memory_per_task": state.memory.mu,
+        "server_wait": seen.server_wait,
+        "gpu_age": seen.gpu_age if math.isfinite(seen.gpu_age) else None,
+        "queue_age": seen.queue_age if math.isfinite(seen.queue_age) else None,
+    }
+    return Decision(
+        action=action, reason=reason, limit=limit, evidence={**evidence, **(more or {})}
+    )

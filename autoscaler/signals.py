@@ -1,0 +1,210 @@
+"""Samples in windows, and what they say of a host at one moment: from scrapes to `Signals`.
+
+Pure: each sample comes with its time. What is not a sample (NaN, a negative number, more used
+than there is, a time before the last one) is refused here, so that the rule never sees it; what
+repeats itself to the last digit while tasks run is a frozen exporter's, and as good as none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass, fields
+
+from autoscaler.observed import Memory, MemoryMode, Signals
+from autoscaler.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueSample:
+    """What the dispatcher's /metrics says of one host. Names in `_total` are counters."""
+
+    at: float
+    limit: int
+    min: int
+    max: int
+    max_is_set: bool = True
+    pin: int | None = None
+    up: bool = True
+    paused: bool = False
+    active: int = 0
+    waiting: int = 0
+    oldest_wait: float = 0.0
+    #: None: the host reports no tokens.
+    tokens_total: float | None = None
+    runs_total: float = 0.0
+    run_seconds_total: float = 0.0
+    failures_total: float = 0.0
+    #: None: the server doesn't say.
+    server_wait_seconds_total: float | None = None
+    model_memory: float | None = None
+
+    @property
+    def sane(self) -> bool:
+        numbers = (getattr(self, f.name) for f in fields(self))
+        finite = all(math.isfinite(n) and n >= 0 for n in numbers if isinstance(n, (int, float)))
+        return finite and self.min <= self.max
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuSample:
+    """What an exporter says of a host: of several cards, the fullest and the busiest."""
+
+    at: float
+    #: 0 to 1; None: the exporter doesn't say.
+    util: float | None
+    #: Used over total, 0 to 1; of a preallocated engine the use of its KV cache.
+    memory: float | None
+    #: Everything the page said of the card, to tell a frozen exporter from a quiet card.
+    digits: tuple[float, ...] = ()
+
+    @property
+    def sane(self) -> bool:
+        ratios = [ratio for ratio in (self.util, self.memory) if ratio is not None]
+        return bool(ratios) and all(math.isfinite(r) and 0 <= r <= 1 for r in ratios)
+
+
+class HostWindow:
+    """What was lately seen of one host."""
+
+    def __init__(self, settings: Settings, memory_mode: MemoryMode = MemoryMode.NVML) -> None:
+        self._settings = settings
+        self.memory_mode = memory_mode
+        self._queue = deque[QueueSample]()
+        self._gpu = deque[GpuSample]()
+        #: So many samples in a row said the same to the last digit.
+        self._repeats = 0
+        self._failures = 0.0
+
+    def add_queue(self, sample: QueueSample) -> bool:
+        """Take in a sample; False: it is none."""
+        if not sample.sane or (self._queue and sample.at <= self._queue[-1].at):
+            return False
+        if self._queue:
+            last = self._queue[-1]
+            self._failures += _risen(last.failures_total, sample.failures_total)
+        self._queue.append(sample)
+        # One more than the window stays: counters need what was before it.
+        while len(self._queue) > 2 and self._queue[1].at <= sample.at - self._span:
+            self._queue.popleft()
+        return True
+
+    def add_gpu(self, sample: GpuSample) -> bool:
+        """Take in a sample; False: it is none, or the exporter is frozen."""
+        if not sample.sane or (self._gpu and sample.at <= self._gpu[-1].at):
+            return False
+        if self._gpu and self._gpu[-1].digits == sample.digits and self._is_running():
+            self._repeats += 1
+        else:
+            self._repeats = 1
+        if self._repeats >= self._settings.frozen_samples:
+            return False
+        self._gpu.append(sample)
+        while self._gpu[0].at < sample.at - self._settings.window_seconds:
+            self._gpu.popleft()
+        return True
+
+    def signals(self, now: float) -> Signals | None:
+        """As of `now`; None: nothing was ever heard of this host. Failures are told once."""
+        if not self._queue:
+            return None
+        last = self._queue[-1]
+        failures, self._failures = self._failures, 0.0
+        rates, are_tokens = self._rates(now)
+        return Signals(
+            now=now,
+            limit=last.limit,
+            min=last.min,
+            max=last.max,
+            max_is_set=last.max_is_set,
+            pin=last.pin,
+            up=last.up,
+            paused=last.paused,
+            active=last.active,
+            binding=self._binding(now),
+            waiting=last.waiting,
+            oldest_wait=last.oldest_wait,
+            rates=rates,
+            rates_are_tokens=are_tokens,
+            host_failures=round(failures),
+            model_memory=last.model_memory,
+            server_wait=self._server_wait(),
+            util=self._util(now),
+            memory=self._memory(now),
+            memory_mode=self.memory_mode,
+            gpu_age=now - self._gpu[-1].at if self._gpu else math.inf,
+            queue_age=now - last.at,
+        )
+
+    @property
+    def _span(self) -> float:
+        return self._settings.window_seconds
+
+    def _is_running(self) -> bool:
+        return bool(self._queue) and self._queue[-1].active > 0
+
+    def _binding(self, now: float) -> float:
+        """The share of the window's samples in which the limit of now had been reached."""
+        samples = [s for s in self._queue if s.at > now - self._span]
+        limit = self._queue[-1].limit
+        reached = sum(1 for s in samples if s.active >= limit)
+        return reached / len(samples) if samples else 0.0
+
+    def _rates(self, now: float) -> tuple[tuple[float, ...], bool]:
+        """Throughput of the pieces of the window that samples cover, the latest last."""
+        are_tokens = all(s.tokens_total is not None for s in self._queue)
+        piece = self._settings.trial_piece_seconds
+        rates: list[float] = []
+        for index in reversed(range(int(self._span // piece))):
+            end = now - index * piece
+            inside = [s for s in self._queue if end - piece <= s.at <= end]
+            if len(inside) > 1:
+                risen = sum(
+                    _risen(_counter(one, are_tokens), _counter(other, are_tokens))
+                    for one, other in itertools.pairwise(inside)
+                )
+                rates.append(risen / (inside[-1].at - inside[0].at))
+        return tuple(rates), are_tokens
+
+    def _server_wait(self) -> float | None:
+        waited = ran = 0.0
+        for one, other in itertools.pairwise(self._queue):
+            if one.server_wait_seconds_total is None or other.server_wait_seconds_total is None:
+                continue
+            waited += _risen(one.server_wait_seconds_total, other.server_wait_seconds_total)
+            ran += _risen(one.run_seconds_total, other.run_seconds_total)
+        if self._queue[-1].server_wait_seconds_total is None:
+            return None
+        return min(1.0, waited / ran) if ran > 0 else 0.0
+
+    def _util(self, now: float) -> float | None:
+        known = [
+            s.util
+            for s in self._gpu
+            if s.at > now - self._settings.window_seconds and s.util is not None
+        ]
+        return statistics.fmean(known) if known else None
+
+    def _memory(self, now: float) -> Memory | None:
+        """The last sample stands, however old: its age is told beside it."""
+        known = [(s.at, s.memory) for s in self._gpu if s.memory is not None]
+        if not known:
+            return None
+        last = known[-1][1]
+        lately = [m for at, m in known if at > now - self._settings.memory_window_seconds]
+        return Memory(
+            last=last,
+            high=max(lately, default=last),
+            window_high=max(m for _, m in known),
+        )
+
+
+def _counter(sample: QueueSample, are_tokens: bool) -> float:
+    return (sample.tokens_total or 0.0) if are_tokens else sample.runs_total
+
+
+def _risen(before: float, after: float) -> float:
+    """How much a counter rose; one that fell was reset, and began anew at 0 (as Prometheus has it)."""
+    return after - before if after >= before else after

@@ -1,0 +1,196 @@
+"""Each branch of the rule, with the numbers of a real host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoscaler.observed import Memory, MemoryMode, Signals
+from autoscaler.policy import Action, Decision, Reason, State, decide
+from autoscaler.settings import Settings, SettingsError, make_settings
+
+pytestmark = pytest.mark.pure
+
+SETTINGS = Settings()
+
+
+def memory(ratio: float) -> Memory:
+    return Memory(last=ratio, high=ratio, window_high=ratio)
+
+
+#: The original's own example: fenrir at 65 % utilization, 4 of 6 GB, waits over a minute.
+FENRIR = Signals(
+    now=1000.0, limit=3, min=1, max=6, active=3, binding=1.0, waiting=2, oldest_wait=70.0,
+    rates=(30.0, 30.0, 30.0, 30.0), util=0.65, memory=memory(4 / 6), gpu_age=3.0, queue_age=3.0,
+)  # fmt: skip
+SEEN_FOR_LONG = State(since=0.0, before=3, wanted=3)
+
+
+def decided(state: State = SEEN_FOR_LONG, **changes: object) -> Decision:
+    seen = replace(FENRIR, **changes)  # type: ignore[arg-type]  # the fields' own types
+    return decide(SETTINGS, state, seen)[1]
+
+
+def test_the_originals_example_grows_from_3_to_4() -> None:
+    decision = decided()
+    assert (decision.action, decision.reason, decision.limit) == (Action.GROW, Reason.WAIT, 4)
+
+
+def test_low_utilization_with_work_waiting_grows() -> None:
+    decision = decided(util=0.4, oldest_wait=5.0)
+    assert (decision.reason, decision.limit) == (Reason.LOW_UTILIZATION, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "limit"),
+    [
+        ({"pin": 5}, Reason.PINNED, 5),
+        ({"pin": 5, "up": False}, Reason.PINNED, 5),
+        ({"max": 2}, Reason.BOUNDS, 2),
+        ({"min": 5}, Reason.BOUNDS, 5),
+        ({"up": False}, Reason.HOST_DOWN, 3),
+        ({"paused": True}, Reason.PAUSED, 3),
+        ({"host_failures": 1}, Reason.HOST_FAILURES, 2),
+        ({"host_failures": 1, "gpu_age": 500.0}, Reason.HOST_FAILURES, 2),
+        ({"gpu_age": 46.0}, Reason.GPU_STALE, 3),
+        ({"gpu_age": 46.0, "memory": memory(0.95)}, Reason.GPU_STALE, 3),
+        ({"memory": memory(0.95), "limit": 1, "active": 1}, Reason.MEMORY_AT_MIN, 1),
+        ({"memory": memory(0.95), "active": 5}, Reason.DRAINING, 3),
+        ({"memory": memory(0.95)}, Reason.MEMORY_HIGH, 2),
+        ({"memory": memory(0.95), "queue_age": 500.0}, Reason.MEMORY_HIGH, 2),
+        ({"memory": memory(0.95), "memory_mode": MemoryMode.KV}, Reason.WAIT, 4),
+        ({"memory": memory(0.99), "memory_mode": MemoryMode.KV}, Reason.MEMORY_HIGH, 2),
+        ({"memory": memory(0.99), "memory_mode": MemoryMode.OFF}, Reason.WAIT, 4),
+        ({"queue_age": 46.0}, Reason.QUEUE_STALE, 3),
+        ({"oldest_wait": 59.0}, Reason.SATISFIED, 3),
+        ({"waiting": 0}, Reason.NOT_BINDING, 3),
+        ({"binding": 0.79}, Reason.NOT_BINDING, 3),
+        ({"server_wait": 0.21}, Reason.SERVER_FULL, 3),
+        ({"max": 3}, Reason.AT_MAX, 3),
+        ({"memory": None}, Reason.MEMORY_UNKNOWN, 3),
+        ({"memory": None, "memory_mode": MemoryMode.OFF}, Reason.WAIT, 4),
+        ({"memory_mode": MemoryMode.OFF, "max_is_set": False}, Reason.MEMORY_UNKNOWN, 3),
+        ({"memory": replace(memory(0.7), window_high=0.9)}, Reason.FORECAST, 3),
+    ],
+)
+def test_the_first_branch_that_applies_wins(
+    changes: dict[str, object], reason: Reason, limit: int
+) -> None:
+    wanted = {"before": changes.get("limit", 3), "wanted": changes.get("limit", 3)}
+    decision = decided(replace(SEEN_FOR_LONG, **wanted), **changes)  # type: ignore[arg-type]  # as above
+    assert (decision.reason, decision.limit) == (reason, limit)
+
+
+def test_a_full_server_that_stays_full_gets_one_less_and_a_ceiling() -> None:
+    state, told = SEEN_FOR_LONG, []
+    limit = 3
+    for tick in range(12):
+        seen = replace(FENRIR, now=1000.0 + 15 * tick, limit=limit, active=limit, server_wait=0.8)
+        state, decision = decide(SETTINGS, state, seen)
+        limit = decision.limit
+        told.append((decision.reason, limit))
+    assert told[7] == (Reason.SERVER_FULL, 3)
+    assert told[8] == (Reason.SERVER_FULL, 2)
+    assert state.ceiling is not None
+    assert state.ceiling.limit == 2
+
+
+def trial(after: tuple[float, ...]) -> list[tuple[Reason, int]]:
+    """Grow from 3 to 4 at 30 tokens/s; the window after it has these rates."""
+    state, limit, told = SEEN_FOR_LONG, 3, []
+    for tick in range(6):
+        rates = (30.0, 31.0, 29.0, 30.0) if tick == 0 else after
+        # Satisfied from then on: what follows is the trial's own doing.
+        wait = 70.0 if tick == 0 else 5.0
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, limit=limit, active=limit, rates=rates, oldest_wait=wait
+        )
+        state, decision = decide(SETTINGS, state, seen)
+        limit = decision.limit
+        told.append((decision.reason, limit))
+    return told
+
+
+def test_a_step_that_bought_nothing_goes_back_after_a_whole_window() -> None:
+    assert trial((30.0, 30.1, 29.9, 30.0)) == [
+        (Reason.WAIT, 4), *[(Reason.PROBING, 4)] * 3, (Reason.NO_GAIN, 3), (Reason.SATISFIED, 3),
+    ]  # fmt: skip
+
+
+def test_a_step_that_raised_throughput_stays() -> None:
+    assert trial((38.0, 40.0, 39.0, 39.0))[4:] == [(Reason.SATISFIED, 4)] * 2
+
+
+def test_a_step_on_a_noisy_host_gets_the_benefit_of_the_doubt() -> None:
+    assert trial((10.0, 50.0, 5.0, 55.0))[4:] == [(Reason.SATISFIED, 4)] * 2
+
+
+def test_shrinks_that_free_nothing_are_counted_and_told() -> None:
+    state, limit, futile = replace(SEEN_FOR_LONG, before=6, wanted=6), 6, 0
+    for tick in range(12):
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, limit=limit, active=limit, memory=memory(0.93)
+        )
+        state, decision = decide(SETTINGS, state, seen)
+        limit = decision.limit
+        told = decision.evidence.get("futile_shrinks")
+        futile = told if isinstance(told, int) else futile
+    assert limit == 1
+    assert futile >= 3
+
+
+def test_a_limit_that_fails_again_holds_twice_as_long_and_no_longer_than_the_cap() -> None:
+    state = SEEN_FOR_LONG
+    seconds = []
+    for turn in range(4):
+        seen = replace(FENRIR, now=1000.0 + 100 * turn, host_failures=1)
+        state, _ = decide(SETTINGS, replace(state, before=3, wanted=3), seen)
+        assert state.ceiling is not None
+        seconds.append(state.ceiling.seconds)
+    assert seconds == [600.0, 1200.0, 1200.0, 1200.0]
+
+
+def test_a_hand_edit_forgets_trial_and_ceiling() -> None:
+    state, _ = decide(SETTINGS, SEEN_FOR_LONG, replace(FENRIR, host_failures=1))
+    assert state.ceiling is not None
+    state, _ = decide(SETTINGS, state, replace(FENRIR, now=1015.0, limit=5, active=5))
+    assert (state.ceiling, state.trial) == (None, None)
+
+
+def test_a_decision_that_was_not_taken_over_keeps_its_ceiling() -> None:
+    state, _ = decide(SETTINGS, SEEN_FOR_LONG, replace(FENRIR, host_failures=1))
+    state, decision = decide(SETTINGS, state, replace(FENRIR, now=1015.0))
+    assert state.ceiling is not None
+    assert decision.reason is Reason.COOLDOWN
+
+
+def test_another_model_starts_the_memory_model_anew() -> None:
+    state = SEEN_FOR_LONG
+    for tick in range(4):
+        state, _ = decide(SETTINGS, state, replace(FENRIR, now=1000.0 + 15 * tick))
+    assert state.memory.floor is not None
+    state, _ = decide(SETTINGS, state, replace(FENRIR, now=1075.0, model_memory=5e9))
+    assert state.memory.floor is None
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"memory_high_ratio": 0.99}, "memory_urgent_ratio"),
+        ({"scrape_seconds": 30.0}, "decide_seconds"),
+        ({"ceiling_seconds": 1300.0}, "ceiling_seconds_max"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(given: dict[str, float], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        make_settings(given)
+
+
+def test_every_setting_of_the_file_is_one_of_the_rule() -> None:
+    from dataclasses import fields
+
+    from ygg.autoscalerfile import AUTOSCALER_KEYS
+
+    assert set(AUTOSCALER_KEYS) == {field.name for field in fields(Settings)}
