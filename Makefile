@@ -49,9 +49,10 @@ venv:
 	  $(SUDO) apt-get update -qq && \
 	  $(SUDO) apt-get install -y -qq --no-install-recommends $(PYTHON)-venv >/dev/null; }
 
-# promtool comes from Debian's package prometheus; curl and jq run the pages of docs/.
+# promtool comes from Debian's package prometheus; curl and jq run the pages of docs/; gcc compiles
+# the stand-in of NVIDIA's library (libc6-dev has its headers; build-essential brings both).
 tools:
-	@for pair in promtool:prometheus curl:curl jq:jq; do \
+	@for pair in promtool:prometheus curl:curl jq:jq gcc:build-essential; do \
 	  command -v $${pair%:*} >/dev/null || { \
 	    echo "Installing Debian package $${pair#*:} ..."; \
 	    $(SUDO) apt-get update -qq && \

@@ -48,7 +48,8 @@ class Dialect:
 DIALECTS: Final = (
     Dialect(
         name="ygg-gpu-exporter", utilization="ygg_gpu_utilization_ratio", full=1.0,
-        used="ygg_gpu_memory_used_bytes", total="ygg_gpu_memory_total_bytes",
+        used="ygg_gpu_memory_used_bytes", free="ygg_gpu_memory_free_bytes",
+        total="ygg_gpu_memory_total_bytes",
     ),
     Dialect(
         name="NVIDIA dcgm-exporter", utilization="DCGM_FI_DEV_GPU_UTIL",
@@ -156,7 +157,12 @@ def _samples(
 def _identity(labels: Mapping[str, str]) -> str:
     """One text for the same card in all its lines."""
     uuid = (labels.get("uuid") or labels.get("UUID") or "").lower().removeprefix("gpu-")
-    return f"{uuid or _number(labels)}/{labels.get('GPU_I_ID', '')}"
+    return f"{uuid or _number(labels)}/{_part(labels)}"
+
+
+def _part(labels: Mapping[str, str]) -> str:
+    """A MIG instance's number; empty for a whole card."""
+    return labels.get("GPU_I_ID") or labels.get("mig", "")
 
 
 def _number(labels: Mapping[str, str]) -> str:
@@ -172,7 +178,7 @@ def _card(dialect: Dialect, one: _Readings, absurd: list[str]) -> Card:
     if number == "?":
         number = _identity(one.labels).partition("/")[0][:8]
     label = next((f"{number} ({text})" for text in named if text), number)
-    if part := one.labels.get("GPU_I_ID"):
+    if part := _part(one.labels):
         label += f", part {part}"
 
     def value(name: str, most: float) -> float | None:

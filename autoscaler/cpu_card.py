@@ -1,0 +1,93 @@
+"""The processor as a card: for hosts that serve models without a GPU.
+
+Of the whole machine; or of one server: its processor share of its threads as utilization, its
+memory of a budget as memory. The names of the metrics are those of a GPU, so one rule serves both.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+
+import psutil
+
+from autoscaler.cards import Card, NoReading
+
+
+class Machine:
+    """All of this machine."""
+
+    def __init__(self) -> None:
+        self.failures: Counter[tuple[str, str]] = Counter()
+        psutil.cpu_percent(None)  # the first answer is of no time at all
+
+    def read(self) -> list[Card]:
+        memory = psutil.virtual_memory()
+        used = float(memory.total - memory.available)
+        return [_card(psutil.cpu_percent(None) / 100, used, float(memory.total))]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Server:
+    """One server by its process id.
+
+    Args:
+        pid: of the server.
+        budget: bytes that it may take.
+        threads: processors that it may keep busy; None: as many as it has threads, or the machine.
+
+    Raises NoReading where there is no such process.
+    """
+
+    def __init__(self, pid: int, *, budget: int, threads: int | None = None) -> None:
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self._pid = pid
+        self._budget = budget
+        self._threads = threads
+        self._process = self._find()
+
+    def _find(self) -> psutil.Process:
+        try:
+            process = psutil.Process(self._pid)
+            process.cpu_percent(None)
+        except psutil.Error as error:
+            raise NoReading(
+                "no_process",
+                f"no process {self._pid} that may be looked at: give the server's own --pid, "
+                "and run as its user",
+            ) from error
+        return process
+
+    def read(self) -> list[Card]:
+        """Raises NoReading. A process that took the number of one that ended is another."""
+        if not self._process.is_running():
+            self._process = self._find()
+        try:
+            with self._process.oneshot():
+                busy = self._process.cpu_percent(None) / 100
+                memory = float(self._process.memory_info().rss)
+                threads = self._threads or min(self._process.num_threads(), psutil.cpu_count() or 1)
+        except psutil.Error as error:
+            raise NoReading(
+                "no_process", f"process {self._pid} has ended: start it again"
+            ) from error
+        return [_card(busy / threads, memory, float(self._budget))]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _card(utilization: float, used: float, total: float) -> Card:
+    return Card(
+        gpu="cpu",
+        uuid="",
+        name=platform.processor() or platform.machine(),
+        values={
+            "utilization_ratio": min(1.0, max(0.0, utilization)),
+            "memory_used_bytes": min(used, total),
+            "memory_free_bytes": max(0.0, total - used),
+            "memory_total_bytes": total,
+        },
+    )
