@@ -18,9 +18,9 @@ T = TypeVar("T")
 class BlockingClient:
     """Answers are plain JSON: what a test looks at is what went over the wire."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        self.typed = Client(url)
+        self.typed = Client(url, token=token)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What `typed` is asked for."""

@@ -178,22 +178,32 @@ def ygg(*args: object, text: str | None = None, env: Mapping[str, str] | None = 
 
 @contextmanager
 def daemon(
-    state: Path, hosts: str, *, ready: bool = True, command: Sequence[str] = ("loop", "--async")
+    state: Path,
+    hosts: str,
+    *,
+    ready: bool = True,
+    command: Sequence[str] = ("loop", "--async"),
+    listen: Sequence[str] = ("127.0.0.1:0",),
+    token: str | None = None,
 ) -> Iterator[Daemon]:
-    """`ygg loop --async` in `state`; killed at the end if it still runs."""
+    """`ygg loop --async` in `state`; killed at the end if it still runs.
+
+    Without `listen` it listens where its hosts.yaml says.
+    """
     state.mkdir(exist_ok=True)
     (state / "hosts.yaml").write_text(hosts)
     log = state / "daemon.log"
     with log.open("a") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "ygg.cli", *command, "--hosts",
-             str(state / "hosts.yaml"), "--state", str(state), "--listen", "127.0.0.1:0"],
+             str(state / "hosts.yaml"), "--state", str(state),
+             *(word for address in listen for word in ("--listen", address))],
             stdout=out, stderr=out, text=True,
         )  # fmt: skip
     client: BlockingClient | None = None
     try:
         url = _served_at(process, log)
-        client = BlockingClient(url)
+        client = BlockingClient(url, token)
         running = Daemon(process, url, state, log, client)
         if ready:
             until(lambda: _is_ready(running))
