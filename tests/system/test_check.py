@@ -78,5 +78,5 @@ def test_a_store_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / "ygg.db").write_text("no database\n" * 100)
     done = ygg("check", "--hosts", hosts, "--state", tmp_path, "--url", "http://127.0.0.1:1")
     assert done.returncode == 0, "hosts.yaml is good all the same"
-    assert "can't be read as a store of ygg" in done.stdout
+    assert "this is not an SQLite file: move it away" in done.stdout
     assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ygg.cli import check, compare, demo, files, init, serving, status, tasks, token
+from ygg.cli import check, compare, demo, doctor, files, init, serving, status, tasks, token
 from ygg.cli.base import (
     DONE,
     INTERRUPTED,
@@ -53,6 +53,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ygg {VERSION}")
     commands = Commands(parser)
-    for module in (init, serving, tasks, status, check, files, token, compare, demo):
+    for module in (init, serving, tasks, status, check, doctor, files, token, compare, demo):
         module.register(commands)
     return parser

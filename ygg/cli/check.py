@@ -22,6 +22,10 @@ def register(commands: Commands) -> None:
         "ygg check --hosts hosts.yaml", commands.files, commands.stored, commands.json,
     )  # fmt: skip
     check.add_argument(
+        "--ask", action="store_true",
+        help="ask the hosts too: whether their models are there, and how many tasks they run",
+    )  # fmt: skip
+    check.add_argument(
         "--url", help="the dispatcher to compare with (YGG_URL; default: where the file says)"
     )
 
@@ -42,6 +46,7 @@ def _check(args: argparse.Namespace) -> int:
             print(printing.clean(problem), file=sys.stderr)
         return FAILED
     source, changes = _compare(args, fleet)
+    warnings = _ask(fleet) if args.ask else []
     if args.json:
         print_json(
             {
@@ -51,12 +56,15 @@ def _check(args: argparse.Namespace) -> int:
                 "compared_with": source if changes is not None else None,
                 "why_not_compared": source if changes is None else None,
                 "changes": [change._asdict() for change in changes or ()],
+                "warnings": warnings,
             }
         )
         return DONE
     print("\n".join(_fleet_lines(fleet)))
     print(f"\n{path}: good\n")
     print("\n".join(_change_lines(source, changes)))
+    if args.ask:
+        print("\n" + "\n".join([f"warning: {one}" for one in warnings] or ["Every host agrees."]))
     return DONE
 
 
@@ -82,6 +90,17 @@ def _compare(args: argparse.Namespace, fleet: Fleet) -> tuple[str, list[Change] 
         except CantCompare as error:
             return f"no dispatcher answers at {url}, and {error}", None
     return before.source, compare(before.fleet, fleet, before.work)
+
+
+def _ask(fleet: Fleet) -> list[str]:
+    """What hosts say that does not fit what the file says, in a sentence each."""
+    import asyncio
+
+    from ygg.doctor.hosts import look_at_all
+
+    found = asyncio.run(look_at_all(fleet))
+    texts = [f"{f'{of}: ' if of else ''}{finding.what}; {finding.remedy}" for of, finding in found]
+    return [printing.clean(text) for text in texts]
 
 
 def _fleet_lines(fleet: Fleet) -> list[str]:

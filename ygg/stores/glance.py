@@ -16,6 +16,7 @@ from ygg.journal import Event, Kind
 from ygg.stores.base import HostRow, StoreUnusable
 from ygg.stores.schema import check_file, connect_reader
 from ygg.stores.tables import SqliteTables
+from ygg.stores.troubles import explain
 from ygg.tasks import Lane, Status
 
 
@@ -53,7 +54,4 @@ def glance(path: Path) -> Glance | None:
                 opened_at=None if opened is None else opened.at,
             )
     except sqlite3.Error as error:
-        raise StoreUnusable(
-            f"{path}: can't be read as a store of ygg: {error}; see that the user that runs ygg "
-            "may read the file and its folder, or name another with --state DIR"
-        ) from error
+        raise StoreUnusable(explain(path, error)) from error

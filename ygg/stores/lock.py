@@ -51,3 +51,22 @@ def _take(lock: int, path: Path, place: Path) -> None:
         raise StoreUnusable(
             f"{place}: can't be locked ({error.strerror}): put the store on a local disk with room"
         ) from error
+
+
+def holder(path: Path) -> str | None:
+    """The process that has the store's lock, as it says itself; None: nobody has it.
+
+    Raises OSError. It takes the lock for an instant, if it is free and its file is there.
+    """
+    try:
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+    finally:
+        os.close(lock)
+    return None

@@ -24,11 +24,15 @@ def is_disk(error: Exception) -> bool:
     return _name(error).startswith(tuple(_REMEDIES))
 
 
-def explain(path: Path, error: Exception) -> str:
+def remedy(error: Exception) -> str | None:
+    """What a person can do; None: that error is not known here."""
     name = _name(error)
-    for start, remedy in _REMEDIES.items():
-        if name.startswith(start):
-            return f"{path}: {remedy} ({name}: {error})"
+    return next((text for start, text in _REMEDIES.items() if name.startswith(start)), None)
+
+
+def explain(path: Path, error: Exception) -> str:
+    if (known := remedy(error)) is not None:
+        return f"{path}: {known} ({_name(error)}: {error})"
     # Not its repr: that of a UnicodeEncodeError holds the whole text.
     return f"{path}: {type(error).__name__}: {error}"
 

@@ -1,0 +1,77 @@
+"""Looks for a dispatcher that runs, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ygg.client import Client, Problem, Unreachable, WrongSettings
+from ygg.doctor.findings import Finding, ok, warning, wrong
+from ygg.shapes import DispatcherStatus
+from ygg.version import VERSION
+
+#: Of what it says needs a person, so many sentences.
+_SENTENCES_MAX: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came of asking."""
+
+    url: str
+    #: None: no dispatcher told.
+    status: DispatcherStatus | None = None
+    #: Somebody answered, and not as a dispatcher does.
+    problem: Finding | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self.status is None else self.status.pid
+
+
+async def ask(url: str) -> Answer:
+    """Never raises what a person can mend."""
+    try:
+        async with Client(url) as client:
+            return Answer(url=url, status=await client.status())
+    except Unreachable:
+        return Answer(url=url)
+    except WrongSettings as error:
+        return Answer(url=url, problem=wrong(str(error), "correct --url, YGG_URL or YGG_TOKEN"))
+    except Problem as problem:
+        if problem.status in (401, 403):
+            cure = "export YGG_TOKEN=..., or YGG_TOKEN_FILE=PATH"
+            found = warning(f"the dispatcher at {url} wants a token", cure)
+        else:
+            found = wrong(
+                f"what answers at {url} is no dispatcher: {problem}",
+                "correct --url, YGG_URL or `dispatcher: listen:`",
+            )
+        return Answer(url=url, problem=found)
+
+
+def judge(answer: Answer) -> Iterator[Finding]:
+    """Pure."""
+    status = answer.status
+    if answer.problem is not None:
+        yield answer.problem
+        return
+    if status is None:
+        yield ok(f"none runs at {answer.url}; `ygg loop --async` starts one")
+        return
+    yield ok(f"ygg {status.version} runs at {answer.url} (process {status.pid})")
+    if status.version != VERSION:
+        yield warning(
+            f"it is ygg {status.version}, and this is {VERSION}",
+            "restart it to use the one that is installed: systemctl restart ygg",
+        )
+    if status.draining:
+        yield warning("it is ending, and takes no tasks", "ygg loop --async, once it has ended")
+    if status.store_trouble is not None:
+        yield wrong(f"its store is in trouble: {status.store_trouble}", "see `store` above")
+    for sentence in status.needs_person[:_SENTENCES_MAX]:
+        yield warning(sentence, "ygg status")
+    if len(status.needs_person) > _SENTENCES_MAX:
+        more = len(status.needs_person) - _SENTENCES_MAX
+        yield warning(f"{more} more things need a person", "ygg status")

@@ -1,0 +1,76 @@
+"""Looks at the embedded store: whether a dispatcher can open it, or has it open. May block.
+
+Nothing in it is changed. What a running dispatcher says of it is dispatcher.py's.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from ygg.doctor.findings import Finding, ok, wrong
+from ygg.stores.base import StoreUnusable
+from ygg.stores.glance import Glance, glance
+from ygg.stores.lock import holder
+from ygg.stores.schema import connect
+from ygg.stores.troubles import remedy
+from ygg.tasks import Status
+
+
+def look_at(path: Path, running_pid: int | None) -> Iterator[Finding]:
+    """`running_pid`: the process of the dispatcher that answers, if one does."""
+    try:
+        seen = glance(path)
+    except StoreUnusable as error:
+        yield _unusable(path, error)
+        return
+    if seen is None:
+        yield ok(f"{path} will be made at the first start")
+        return
+    yield ok(f"{path} is a store of ygg: {_counts(seen)}")
+    try:
+        pid = holder(path)
+    except OSError as error:
+        cure = f"sudo chown -R $USER {path.parent}, or run ygg as its owner"
+        yield wrong(f"its lock can't be looked at: {error.strerror}", cure)
+        return
+    if pid is not None and pid == str(running_pid):
+        yield ok(f"the dispatcher that runs has it open (process {pid})")
+    elif pid is not None:
+        yield wrong(
+            f"process {pid} has it open, and is not the dispatcher that was asked",
+            f"say where that one is with --url, or end it: kill {pid}",
+        )
+    else:
+        yield _writing(path)
+
+
+def _counts(seen: Glance) -> str:
+    return ", ".join(f"{seen.counts.get(status, 0)} {status.value}" for status in Status)
+
+
+def _writing(path: Path) -> Finding:
+    """Whether it takes writes: a transaction is begun, and taken back."""
+    try:
+        with closing(connect(path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except StoreUnusable as error:
+        return _unusable(path, error)
+    except sqlite3.Error as error:
+        return _failed(path, error)
+    return ok("nobody has it open, and it takes writes")
+
+
+def _unusable(path: Path, error: StoreUnusable) -> Finding:
+    if isinstance(error.__cause__, sqlite3.Error):
+        return _failed(path, error.__cause__)
+    what, _, cure = str(error).rpartition(": ")
+    return wrong(what, cure)
+
+
+def _failed(path: Path, error: sqlite3.Error) -> Finding:
+    cure = remedy(error) or "name another with --state DIR, or restore a backup"
+    return wrong(f"{path} can't be used ({error})", cure)
