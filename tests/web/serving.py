@@ -31,7 +31,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from tests.worlds import NoMeter, Server, Servers, fleet
+from tests.worlds import Answers, NoMeter, Server, Servers, fleet
 from ygg import addresses
 from ygg.addresses import HostPort
 from ygg.artifacts import Artifacts
@@ -45,10 +45,11 @@ from ygg.stores.memory import MemoryStore
 from ygg.stores.operations import Operations
 from ygg.stores.shell import Views
 from ygg.tasks import Status
-from ygg.web.api import make_app
+from ygg.web.api import ROUTES, make_app
 from ygg.web.auth import Token
 from ygg.web.limits import Limits
 from ygg.web.listening import Doors, listening
+from ygg.web.routes import Route
 
 T = TypeVar("T")
 
@@ -241,6 +242,26 @@ async def served(
             yield here
         await dispatcher.drain(hurry)
     await artifacts.close()
+
+
+def the_routes() -> Sequence[Route]:
+    """The table of routes, of an application that never serves."""
+    loop, clock, artifacts = asyncio.new_event_loop(), Clock(), Answers()
+    dispatcher = Dispatcher(
+        fleet=fleet(), store=MemoryStore(), servers=Servers([], loop), artifacts=artifacts,
+        meter=NoMeter(), clock=clock, identity="d1",
+    )  # fmt: skip
+    loop.close()
+    registry = CollectorRegistry()
+    collector = BoardCollector(
+        board=dispatcher.board, fleet=lambda: dispatcher.fleet,
+        host_rows=lambda: dispatcher.host_rows, memory=dict, wall=clock.wall,
+    )  # fmt: skip
+    app = make_app(
+        dispatcher, registry=registry, collector=collector, wall=clock.wall,
+        monotonic=clock.monotonic, random_bits=random.Random(1).getrandbits,
+    )  # fmt: skip
+    return app[ROUTES]
 
 
 def run(story: Coroutine[None, None, None]) -> None:

@@ -28,10 +28,19 @@ _STEP: Final = re.compile(r"\[(\d+)\]|\.(\w+)")
 class BodyReader(Generic[S]):
     """Reads bodies that are one object of a kind or, where `most` is given, an array of them."""
 
-    def __init__(self, kind: type[S], *, most: int = 0) -> None:
+    def __init__(
+        self, kind: type[S], *, most: int = 0, besides: dict[str, Any] | None = None
+    ) -> None:
+        """As said.
+
+        Args:
+            kind: what an object has.
+            most: how many may come in an array; 0: none does.
+            besides: what the routes check that the type does not, as JSON Schema.
+        """
         self.kind = kind
-        #: How many may come in an array; 0: none does.
         self.most = most
+        self.besides = besides or {}
         self._fields = get_type_hints(kind, include_extras=True)
         several = Annotated[list[kind], msgspec.Meta(min_length=1, max_length=most)]  # type: ignore[valid-type]  # made at run time
         #: All that a body may be.
@@ -106,6 +115,30 @@ class BodyReader(Generic[S]):
                 inner, part = ("", given) if at is None else (_pointer(at[1]), _part(given, at[1]))
                 expected = described(self._fields[name])
                 yield FieldError(pointer + inner, f"expected {expected}, got {_told(part)}")
+
+
+def text(*, least: int = 0, most: int, what: str = "a text") -> msgspec.Meta:
+    """Of a field that is a text, and is looked through for NUL characters."""
+    size = f"{least} to {most}" if least else f"at most {most}"
+    return msgspec.Meta(
+        min_length=least or None,
+        max_length=most,
+        description=f"{what} of {size} characters",
+        extra_json_schema={"pattern": "^[^\\u0000]*$"},
+    )
+
+
+#: Of a field that is a time.
+A_TIME: Final = msgspec.Meta(
+    max_length=64,
+    description="a time as 2026-11-24T18:00:00Z, a text",
+    extra_json_schema={"format": "date-time"},
+)
+
+
+def given(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema of an object that has a field, such that it counts."""
+    return {"required": [name], "properties": {name: schema}}
 
 
 def escaped(name: str) -> str:

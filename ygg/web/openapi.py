@@ -65,9 +65,12 @@ def document(routes: Sequence[Route], *, version: str) -> Schema:
 class _Schemas:
     """Of all types that the routes speak of, made in one go: names are shared."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Sequence[Route]) -> None:
         self._hints = [ProblemDocument, *_STEPS.values(), *_hints(routes)]
         self._made, self.components = msgspec.json.schema_components(self._hints, ref_template=_REF)
+        for route in routes:
+            if route.body is not None:
+                self.components[route.body.kind.__name__] |= route.body.besides
 
     def of(self, hint: Any) -> Schema:
         """The same hint, the very object, as when they were collected."""

@@ -15,7 +15,7 @@ from ygg.endings import DRAINED, blocked_by_drain
 from ygg.lifecycle import Refused, retried
 from ygg.stores.base import Query, UnknownTask
 from ygg.tasks import Status
-from ygg.web.bodies import BodyReader
+from ygg.web.bodies import A_TIME, BodyReader, given, text
 from ygg.web.problems import FieldError, bad_fields, shown
 from ygg.wire import read_time, rfc3339
 
@@ -30,28 +30,11 @@ _TRUE_OR_FALSE: Final = msgspec.Meta(description="true or false")
 class ByHand(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What orders about hosts have in common: why, by whom, and until when."""
 
-    reason: (
-        Annotated[
-            str,
-            msgspec.Meta(
-                max_length=_REASON_MAX, description=f"a text of at most {_REASON_MAX} characters"
-            ),
-        ]
-        | None
-    ) = None
+    reason: Annotated[str, text(most=_REASON_MAX)] | None = None
     #: For other people to read; who has a token goes by its name.
-    by: (
-        Annotated[str, msgspec.Meta(max_length=100, description="a text of at most 100 characters")]
-        | None
-    ) = None
+    by: Annotated[str, text(most=100)] | None = None
     #: Left out: until a person ends it.
-    until: (
-        Annotated[
-            str,
-            msgspec.Meta(max_length=64, description="a time as 2026-11-24T18:00:00Z, a text"),
-        ]
-        | None
-    ) = None
+    until: Annotated[str, A_TIME] | None = None
 
 
 class PinOrder(ByHand, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -120,8 +103,26 @@ class NoOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 PIN: Final = BodyReader(PinOrder)
 PAUSE: Final = BodyReader(PauseOrder)
-CHANGE: Final = BodyReader(ChangeOrder)
-RETRY: Final = BodyReader(RetryOrder)
+CHANGE: Final = BodyReader(
+    ChangeOrder,
+    besides={
+        "anyOf": [
+            given("priority", {"type": "integer"}),
+            given("run_next", {"type": "boolean"}),
+            given("held", {"type": "boolean"}),
+        ]
+    },
+)
+RETRY: Final = BodyReader(
+    RetryOrder,
+    besides={
+        "oneOf": [
+            given("ids", {"type": "array"}),
+            given("drained", {"const": True}),
+            given("error", {"type": "string"}),
+        ]
+    },
+)
 NOTHING: Final = BodyReader(NoOrder)
 
 

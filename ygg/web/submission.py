@@ -19,7 +19,7 @@ from ygg.fleet import TypeSettings
 from ygg.routing import detect_type
 from ygg.stores.base import KeyClash
 from ygg.tasks import NORMAL_PRIORITY, Draft, Json, Lane, new_id
-from ygg.web.bodies import BodyReader, escaped
+from ygg.web.bodies import A_TIME, BodyReader, escaped, given, text
 from ygg.web.problems import FieldError, Kind, Problem, bad_fields
 from ygg.wire import parse_rfc3339, read_time
 
@@ -40,43 +40,37 @@ def _meta(description: str, **bounds: Any) -> msgspec.Meta:
 class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A task as a client describes it. Null means the same as leaving a field out."""
 
-    title: Annotated[str, _meta("a text of at most 500 characters", max_length=500)] | None = None
-    description: (
-        Annotated[str, _meta("a text of at most 1048576 characters", max_length=1 << 20)] | None
-    ) = None
+    title: Annotated[str, text(most=500)] | None = None
+    description: Annotated[str, text(most=1 << 20)] | None = None
     labels: (
         Annotated[
-            tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=100)], ...],
+            tuple[Annotated[str, text(least=1, most=100)], ...],
             _meta("an array of at most 32 texts of 1 to 100 characters", max_length=32),
         ]
         | None
     ) = None
-    type: Annotated[str, _meta("a type's name, a text", min_length=1, max_length=100)] | None = None
+    type: Annotated[str, text(least=1, most=100, what="a type's name, a text")] | None = None
     priority: (
         Annotated[int, _meta("an integer from 0 (critical) to 4 (backlog)", ge=0, le=4)] | None
     ) = None
-    key: (
-        Annotated[
-            str, _meta("a text of 1 to 200 characters", min_length=1, max_length=KEY_CHARACTERS_MAX)
-        ]
-        | None
-    ) = None
-    model: Annotated[str, _meta("a text of at most 200 characters", max_length=200)] | None = None
-    system: (
-        Annotated[str, _meta("a text of at most 131072 characters", max_length=1 << 17)] | None
-    ) = None
+    key: Annotated[str, text(least=1, most=KEY_CHARACTERS_MAX)] | None = None
+    model: Annotated[str, text(most=200)] | None = None
+    system: Annotated[str, text(most=1 << 17)] | None = None
     options: Annotated[dict[str, Any], _meta("an object")] | None = None
     timeout: (
         Annotated[float, _meta("seconds, over 0 and at most 604800 (7 days)", gt=0, le=604800)]
         | None
     ) = None
-    not_before: (
-        Annotated[str, _meta("a time as 2026-11-24T18:00:00Z, a text", max_length=64)] | None
-    ) = None
+    not_before: Annotated[str, A_TIME] | None = None
     metadata: Annotated[Any, _meta("any JSON of at most 4096 bytes")] = None
 
 
-SUBMISSION: Final = BodyReader(Submission, most=BATCH_MAX)
+_SAYS_SOMETHING: Final = {"type": "string", "pattern": "\\S"}
+SUBMISSION: Final = BodyReader(
+    Submission,
+    most=BATCH_MAX,
+    besides={"anyOf": [given("title", _SAYS_SOMETHING), given("description", _SAYS_SOMETHING)]},
+)
 _ENCODER: Final = msgspec.json.Encoder()
 _SORTED_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
@@ -135,8 +129,8 @@ def _errors(submission: Submission, place: str) -> Iterator[FieldError]:
         "model": submission.model or "",
         "system": submission.system or "",
     }
-    for name, text in texts.items():
-        if "\0" in text:
+    for name, value in texts.items():
+        if "\0" in value:
             yield FieldError(f"{place}/{name}", _NUL)
     for index, label in enumerate(submission.labels or ()):
         if "\0" in label:

@@ -94,7 +94,7 @@ class TaskRoutes:
                     Header(
                         name="Idempotency-Key",
                         about="The `key` of a single task: the same key and body is the same task.",
-                        kind=Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
+                        kind=Annotated[str, msgspec.Meta(pattern="^[!-~]([ -~]{0,198}[!-~])?$")],
                     ),
                 ),
                 answers={
