@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -34,7 +34,7 @@ from tests.contracts.drafts import (
 from ygg.backlog import BEFORE_ALL
 from ygg.journal import Event, Kind
 from ygg.stores import pruning, schema, tables
-from ygg.stores.base import HostRow, Query, StoreError, StoreUnusable
+from ygg.stores.base import HostRow, Query, StoreError, StoreUnusable, UnknownTask
 from ygg.stores.operations import Operations
 from ygg.stores.schema import APPLICATION, MIGRATIONS, connect, connect_reader, migrate
 from ygg.stores.sqlite import SqliteStore
@@ -878,6 +878,61 @@ def recorded() -> Iterator[tuple[SqliteTables, Recording]]:
         store = SqliteTables(cast("sqlite3.Connection", recording))
         recording.asked.clear()
         yield store, recording
+
+
+class LateTeller(SqliteStore):
+    """Its rows are on disk, and told of only once `go` is set: the loop may be that busy."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.go = threading.Event()
+        self.go.set()
+
+    def _announce(self, events: Sequence[Event], group: Sequence[Any]) -> None:
+        assert self.go.wait(60), "nobody let it tell"
+        super()._announce(events, group)
+
+
+def test_a_page_waits_until_listeners_were_told_of_all_that_it_saw(path: Path) -> None:
+    async def story() -> None:
+        store = await opened(LateTeller(path))
+        assert isinstance(store, LateTeller)
+        told: list[str] = []
+        store.follow(lambda events: told.extend(event.task for event in events))
+        store.go.clear()
+        adding = asyncio.ensure_future(born(store))
+        with closing(connect_reader(path)) as other:
+            while not other.execute("SELECT count(*) FROM tasks").fetchone()[0]:
+                await asyncio.sleep(0.001)  # committed, says the disk
+        reading = asyncio.ensure_future(ready_ids(store))
+        with pytest.raises(UnknownTask):
+            await store.get("x" * 18)  # by the same reader, in turn: the page was read by now
+        assert (told, reading.done()) == ([], False)
+        store.go.set()
+        assert await reading == [(await adding).id] == told
+        await store.close()
+
+    run(story())
+
+
+def test_a_page_that_saw_what_nobody_will_tell_of_fails(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ygg.stores.shell._TOLD_SECONDS", 0.01)
+
+    async def story() -> None:
+        store = await opened(SqliteStore(path))
+        task = await born(store)
+        with closing(connect(path)) as other:  # as a commit that was reported as failed
+            other.execute(
+                "INSERT INTO journal (at, kind, task, host, model, seen, reason) "
+                "VALUES (1, 'held', ?, '', '', 0, '')", (task.id,)
+            )  # fmt: skip
+        with pytest.raises(StoreError, match="nobody was told of"):
+            await ready_ids(store)
+        await store.close()
+
+    run(story())
 
 
 KIND = "SEARCH journal USING INDEX journal_kind (kind=? AND host=? AND model=?"

@@ -184,7 +184,10 @@ class TaskStore(Protocol):
         """
 
     async def ready(self, lane: Lane, *, after: Rank, limit: int) -> Sequence[Waiting]:
-        """Ready tasks of the lane beyond a rank, in order: fewer than `limit` if no more are."""
+        """Ready tasks of the lane beyond a rank, in order: fewer than `limit` if no more are.
+
+        Listeners have been told of every row that the page was read after.
+        """
 
     async def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
         """Durably ours: the task as it runs now, or None when it was not to be had."""

@@ -176,6 +176,9 @@ class MemoryTables:
     def pruned_to(self) -> int:
         return self._pruned_to
 
+    def position(self) -> int:
+        return self._position
+
 
 class MemoryStore(Shell):
     """Each write runs without an await in it: the event loop makes it a transaction."""

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from ygg.fleet import Option
 from ygg.journal import Event, Note
@@ -22,12 +22,16 @@ from ygg.stores.base import (
     Page,
     Query,
     Restored,
+    StoreError,
     UnknownTask,
 )
 from ygg.stores.operations import Operations, Pruned
 from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Rank, Status, Task, Waiting
 
 T = TypeVar("T")
+
+#: From a commit to its telling it takes a turn of the loop, unless the disk failed in between.
+_TOLD_SECONDS: Final = 10.0
 
 
 class Views(Protocol):
@@ -41,6 +45,9 @@ class Views(Protocol):
     def overview(self) -> Overview: ...
     def pruned_to(self) -> int: ...
 
+    def position(self) -> int:
+        """Of the last row of the journal."""
+
 
 class Shell(ABC):
     """Implements `TaskStore` over `_commit` and `_look`; see there for what each call promises."""
@@ -48,6 +55,9 @@ class Shell(ABC):
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._observers: list[Observer] = []
+        #: Position of the last row that listeners were told of.
+        self._heard = 0
+        self._hears = asyncio.Event()
 
     @abstractmethod
     async def _commit(self, operation: Callable[[Operations], T]) -> T:
@@ -69,6 +79,23 @@ class Shell(ABC):
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"a listener of the store failed: {listener!r}", "exception": error}
                 )
+        if events:
+            self._heard = events[-1].position
+            self._hears.set()
+
+    async def _told_of(self, position: int) -> None:
+        """Until listeners were told of a row that is committed: a reader may see it before them.
+
+        Raises StoreError if they are not, soon: a commit that was reported as failed stands, and
+        they hear of it once the disk is well again.
+        """
+        try:
+            async with asyncio.timeout(_TOLD_SECONDS):
+                while self._heard < position:
+                    self._hears.clear()
+                    await self._hears.wait()
+        except TimeoutError as error:
+            raise StoreError("a row is on disk that nobody was told of: read again") from error
 
     def follow(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -106,7 +133,11 @@ class Shell(ABC):
         return await self._write("add", lambda o: o.add(drafts, now=now))
 
     async def ready(self, lane: Lane, *, after: Rank, limit: int) -> Sequence[Waiting]:
-        return await self._read("ready", lambda v: v.ready(lane, after, limit), seek=True)
+        page, position = await self._read(
+            "ready", lambda v: (v.ready(lane, after, limit), v.position()), seek=True
+        )
+        await self._told_of(position)
+        return page
 
     async def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
         return await self._write(

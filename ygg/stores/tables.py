@@ -340,6 +340,10 @@ class SqliteTables:
     def pruned_to(self) -> int:
         return int(self.meta("pruned_to") or 0)
 
+    def position(self) -> int:
+        (last,) = self.connection.execute("SELECT max(position) FROM journal").fetchone()
+        return last or 0
+
 
 _json_encoder: Final = msgspec.json.Encoder()
 
