@@ -1,4 +1,4 @@
-"""How hard the property tests look: `HYPOTHESIS_PROFILE=ci` (the default) or `prove`."""
+"""How hard the property tests look: `HYPOTHESIS_PROFILE=quick`, `ci` (the default) or `prove`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ settings.register_profile(
     max_examples=100,
     suppress_health_check=[HealthCheck.too_slow],
 )
+#: While code is being written: finds what is plainly wrong.
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=10)
 #: New examples every time, many and long. It prints the way back to what it found.
 settings.register_profile(
     "prove",
