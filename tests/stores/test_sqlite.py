@@ -904,12 +904,13 @@ def test_a_page_waits_until_listeners_were_told_of_all_that_it_saw(path: Path) -
         with closing(connect_reader(path)) as other:
             while not other.execute("SELECT count(*) FROM tasks").fetchone()[0]:
                 await asyncio.sleep(0.001)  # committed, says the disk
-        reading = asyncio.ensure_future(ready_ids(store))
+        reading = asyncio.ensure_future(store.ready(LANE, after=BEFORE_ALL, limit=9))
+        await asyncio.sleep(0)  # it has asked
         with pytest.raises(UnknownTask):
             await store.get("x" * 18)  # by the same reader, in turn: the page was read by now
         assert (told, reading.done()) == ([], False)
         store.go.set()
-        assert await reading == [(await adding).id] == told
+        assert [waiting.id for waiting in await reading] == [(await adding).id] == told
         await store.close()
 
     run(story())
