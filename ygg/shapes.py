@@ -108,6 +108,12 @@ class RowView(msgspec.Struct, frozen=True, kw_only=True):
     detail: Mapping[str, Any]
 
 
+class TaskStory(TaskView, frozen=True, kw_only=True):
+    """A task with all that happened to it, as `ygg show --json` prints it."""
+
+    history: tuple[RowView, ...]
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """Rows, and the position after which the next ones come; null: these are all."""
 
@@ -212,6 +218,18 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     tasks: Sequence[RunningTask]
 
 
+class WaitingLane(msgspec.Struct, frozen=True, kw_only=True):
+    """Waiting tasks of one type, model and priority."""
+
+    type: str
+    #: That they ask for; empty: any of their route.
+    model: str
+    priority: int
+    count: int
+    #: Null when the store can't say.
+    oldest_wait_seconds: float | None
+
+
 class WaitingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that wait for nothing but a slot."""
 
@@ -220,6 +238,8 @@ class WaitingStatus(msgspec.Struct, frozen=True, kw_only=True):
     by_type: Mapping[str, int]
     #: Null when nothing waits, or the store can't say.
     oldest_wait_seconds: float | None
+    #: The same in parts, the most urgent first; those in which nothing waits are left out.
+    lanes: Sequence[WaitingLane]
 
 
 class BlockedError(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,6 +48,9 @@ def test_status_is_the_whole_picture(tmp_path: Path) -> None:
             assert status.waiting.total == 1
             assert status.waiting.by_priority == {"0": 0, "1": 0, "2": 0, "3": 0, "4": 1}
             assert status.waiting.by_type == {"reasoning": 1}
+            (lane,) = status.waiting.lanes
+            assert (lane.type, lane.model, lane.priority, lane.count) == ("reasoning", "", 4, 1)
+            assert lane.oldest_wait_seconds == status.waiting.oldest_wait_seconds
             assert status.waiting.oldest_wait_seconds == pytest.approx(100.0, abs=20.0)
             assert status.counts == {"open": 2, "in_progress": 2, "closed": 0, "blocked": 0}
             assert status.held == {"not_before": 1}
@@ -262,6 +265,10 @@ def test_tasks_that_no_host_serves_are_for_a_person() -> None:
     status = _status(_sight())
     assert status.waiting.total == 3
     assert status.waiting.by_type == {"general": 1, "old": 2}
+    assert sum(lane.count for lane in status.waiting.lanes) == 3
+    assert [lane.priority for lane in status.waiting.lanes] == sorted(
+        lane.priority for lane in status.waiting.lanes
+    )
     assert "2 tasks of type old wait: no host serves them (no_host)" in status.needs_person
 
 

@@ -24,6 +24,7 @@ from ygg.shapes import (
     PauseStatus,
     PinStatus,
     RunningTask,
+    WaitingLane,
     WaitingStatus,
 )
 from ygg.stores.base import HostRow, Overview
@@ -163,15 +164,33 @@ def waiting_status(
     """`oldest` is the store's; None when it can't say."""
     by_priority = dict.fromkeys(map(str, PRIORITIES), 0)
     by_type: Counter[str] = Counter()
+    lanes = []
     for (lane, priority), count in board.backlog.waiting.items():
         by_priority[str(priority)] += count
         by_type[lane.type] += count
+        if count:
+            # What came or went since the store was asked has no oldest yet.
+            since = (oldest or {}).get((lane, priority))
+            lanes.append(
+                WaitingLane(
+                    type=lane.type,
+                    model=lane.model,
+                    priority=priority,
+                    count=count,
+                    oldest_wait_seconds=None if since is None else _waited(since, wall),
+                )
+            )
     return WaitingStatus(
         total=by_type.total(),
         by_priority=by_priority,
         by_type=dict(sorted(by_type.items())),
-        oldest_wait_seconds=round(max(0.0, wall - min(oldest.values())), 3) if oldest else None,
+        oldest_wait_seconds=_waited(min(oldest.values()), wall) if oldest else None,
+        lanes=sorted(lanes, key=lambda lane: (lane.priority, lane.type, lane.model)),
     )
+
+
+def _waited(since: float, wall: float) -> float:
+    return round(max(0.0, wall - since), 3)
 
 
 def dispatcher_status(
