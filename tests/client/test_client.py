@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.web.serving import Served, run, served
 from ygg.client import Client, NewTask, Problem
 from ygg.faults import Cause, Failure
 from ygg.tasks import Status
+from ygg.web.limits import Limits
 
 
 @asynccontextmanager
@@ -123,5 +125,94 @@ def test_what_nobody_knows_is_a_problem(tmp_path: Path) -> None:
                 with pytest.raises(Problem) as told:
                     await asked
                 assert (told.value.status, told.value.kind) == (404, "unknown-task")
+
+    run(story())
+
+
+def test_a_tasks_place_is_changed_and_it_is_held(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client):
+            w.hold()
+            await w.until_running((await client.submit(title="first")).id)
+            task = await client.submit(title="T")
+            assert (await client.prioritise(task.id, priority=0)).priority == 0
+            assert (await client.prioritise(task.id, run_next=True)).run_next is True
+            assert (await client.hold(task.id)).held == "held"
+            assert (await client.release(task.id)).held is None
+
+    run(story())
+
+
+def test_hosts_are_pinned_and_paused_by_hand(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (_, client):
+            later = "2999-01-01T00:00:00.000Z"
+            pin = (await client.pin("h", 2, until=later, reason="games", by="ann")).pin
+            assert pin is not None
+            assert (pin.limit, pin.until, pin.reason, pin.by) == (2, later, "games", "ann")
+            assert (await client.unpin("h")).pin is None
+            pause = (await client.pause("h", reason="driver", by="ann")).pause
+            assert pause is not None
+            assert (pause.reason, pause.by, pause.until) == ("driver", "ann", None)
+            assert (await client.resume("h")).pause is None
+            with pytest.raises(Problem, match="known: h"):
+                await client.pause("none")
+
+    run(story())
+
+
+def test_events_come_as_they_happen_and_from_where_one_wants(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client), asyncio.timeout(60):
+            async with aclosing(client.events()) as now:
+                coming = asyncio.ensure_future(anext(now))
+                # Once it is connected; until then a task may come before it.
+                while not coming.done():
+                    other = await client.submit(title="T")
+                    await w.until_status(other.id, Status.CLOSED)
+                assert (await coming).kind in ("accepted", "started", "closed")
+            task = await client.submit(title="T")
+            await w.until_status(task.id, Status.CLOSED)
+            async with aclosing(client.events(after=0, task=task.id)) as own:
+                rows = [await anext(own) for _ in range(3)]
+            assert rows == await client.history(task.id)
+            kinds = ("started", "closed")
+            async with aclosing(client.events(after=0, kinds=kinds)) as some:
+                assert {(await anext(some)).kind for _ in range(4)} == set(kinds)
+
+    run(story())
+
+
+def test_waiting_goes_by_events_and_does_without_them(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client), asyncio.timeout(60):
+            hold = w.hold()
+            task = await client.submit(title="T")
+            waiting = asyncio.ensure_future(client.wait(task.id))
+            await w.until_running(task.id)
+            hold.set()
+            assert (await waiting).outcome == "done"
+        async with (
+            served(tmp_path / "b", limits=Limits(streams=0)) as w,
+            Client(f"http://127.0.0.1:{w.port}", environ={}) as client,
+        ):
+            task = await client.submit(title="T")
+            assert (await client.wait(task.id)).outcome == "done"
+
+    run(story())
+
+
+def test_a_task_that_was_blocked_before_is_waited_for_to_its_new_end(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (w, client), asyncio.timeout(60):
+            w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "no", taken=True)]
+            task = await client.submit(title="T")
+            assert (await client.wait(task.id)).status == "blocked"
+            hold = w.hold()
+            await client.retry(task.id)
+            waiting = asyncio.ensure_future(client.wait(task.id))
+            await w.until_running(task.id)
+            hold.set()
+            assert (await waiting).outcome == "done"
 
     run(story())

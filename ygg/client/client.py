@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
@@ -16,7 +24,7 @@ import msgspec
 
 from ygg.client.address import DEFAULT_URL, parse_url
 from ygg.client.batches import in_batches
-from ygg.client.errors import Unreachable
+from ygg.client.errors import Problem, Unreachable
 from ygg.client.messages import Messages
 from ygg.client.token import find_token
 from ygg.client.transport import Limits, Transport
@@ -41,6 +49,9 @@ _LOOK_LONGEST: Final = 2.0
 #: Seconds before a stream that broke off is begun anew: the first pause, the longest.
 _AGAIN_FIRST: Final = 0.2
 _AGAIN_LONGEST: Final = 5.0
+
+#: Kinds of rows with which a task may have ended.
+_ENDS: Final = ("closed", "blocked", "cancelled")
 
 StatusName = Literal["open", "in_progress", "closed", "blocked"]
 
@@ -115,7 +126,7 @@ class Client:
 
     async def submit_many(
         self, tasks: Iterable[NewTask] | AsyncIterable[NewTask], *, key_prefix: str | None = None
-    ) -> AsyncIterator[TaskView]:
+    ) -> AsyncGenerator[TaskView, None]:
         """Hand in any number, in batches; gives them as they are accepted, in order.
 
         Never more than a batch is in memory. A batch is accepted whole or not at all: should one
@@ -140,7 +151,7 @@ class Client:
         host: str | None = None,
         error: str | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[TaskView]:
+    ) -> AsyncGenerator[TaskView, None]:
         """Tasks that match all that is given, the latest first; at most `limit`."""
         left, cursor = limit, None
         while left is None or left > 0:
@@ -157,14 +168,27 @@ class Client:
 
     async def wait(self, task_id: str) -> TaskView:
         """The task, once it is closed or blocked. A dispatcher may start anew meanwhile."""
-        pause = _LOOK_FIRST
-        away = _Away(self.limits.away_seconds)
         task = await self.task(task_id)
+        if task.has_ended:
+            return task
+        try:
+            # From the first row on: it may have ended since, and may be open again.
+            async with aclosing(self.events(after=0, task=task_id, kinds=_ENDS)) as ends:
+                async for _ in ends:
+                    task = await self.task(task_id)
+                    if task.has_ended:
+                        return task
+        except (Problem, Unreachable):
+            pass  # it has no such streams, has no room for one more, or has just gone
+        return await self._look_until_ended(task)
+
+    async def _look_until_ended(self, task: TaskView) -> TaskView:
+        pause, away = _LOOK_FIRST, _Away(self.limits.away_seconds)
         while not task.has_ended:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LOOK_LONGEST)
             try:
-                task = await self.task(task_id)
+                task = await self.task(task.id)
                 away.is_back()
             except Unreachable:
                 if away.is_too_long():
@@ -239,39 +263,57 @@ class Client:
         return (await self._call("GET", "/v1/hosts", Hosts)).hosts
 
     async def pin(
-        self, host: str, limit: int, *, until: str | None = None, reason: str | None = None
+        self,
+        host: str,
+        limit: int,
+        *,
+        until: str | None = None,
+        reason: str | None = None,
+        by: str | None = None,
     ) -> HostStatus:
         """Set a host's limit by hand; the autoscaler leaves it alone (until a time, RFC 3339)."""
-        body = {"limit": limit, "until": until, "reason": reason}
+        body = {"limit": limit, "until": until, "reason": reason, "by": by}
         return await self._call("PUT", f"{_host(host)}/pin", HostStatus, body=body)
 
     async def unpin(self, host: str) -> HostStatus:
         return await self._call("DELETE", f"{_host(host)}/pin", HostStatus)
 
     async def pause(
-        self, host: str, *, reason: str | None = None, until: str | None = None
+        self,
+        host: str,
+        *,
+        reason: str | None = None,
+        until: str | None = None,
+        by: str | None = None,
     ) -> HostStatus:
         """Start nothing new there (until a time, RFC 3339); what runs goes on."""
-        body = {"reason": reason, "until": until}
+        body = {"reason": reason, "until": until, "by": by}
         return await self._call("PUT", f"{_host(host)}/pause", HostStatus, body=body)
 
     async def resume(self, host: str) -> HostStatus:
         return await self._call("DELETE", f"{_host(host)}/pause", HostStatus)
 
-    async def events(self, *, after: int | None = None) -> AsyncIterator[RowView]:
+    async def events(
+        self,
+        *,
+        after: int | None = None,
+        task: str | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> AsyncGenerator[RowView, None]:
         """The journal's rows as they are written; `after` a position, or from now on. Endless.
 
-        A connection that is lost is taken up again where it was. A row of the kind `reset` says
-        that rows in between are no longer there. Close it (contextlib.aclosing) when you leave.
+        Of one task only, or of some kinds only, if that is said. A connection that is lost is
+        taken up again where it was. A row of the kind `reset` says that rows before it can't be
+        had any more. Close it (contextlib.aclosing) when you leave.
         """
+        query = {"after": after, "task": task, "kinds": ",".join(kinds) if kinds else None}
         pause, away = _AGAIN_FIRST, _Away(self.limits.away_seconds)
-        last = "" if after is None else str(after)
-        connected = False
+        last, connected = "", False
         while True:
             messages = Messages()
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
             try:
-                async with self._transport.stream("/v1/events", headers=headers) as parts:
+                async with self._transport.stream("/v1/events", query, headers) as parts:
                     connected, pause = True, _AGAIN_FIRST
                     away.is_back()
                     async for part in parts:

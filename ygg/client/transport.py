@@ -102,7 +102,7 @@ class Transport:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, headers: Mapping[str, str]
+        self, path: str, query: Mapping[str, object], headers: Mapping[str, str]
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The body of an answer as it comes, over a connection of its own; it ends when it breaks.
 
@@ -113,7 +113,7 @@ class Transport:
             try:
                 async with asyncio.timeout(self.limits.call_seconds):
                     sent = self._headers("GET", None, headers)
-                    head = await connection.ask("GET", self._target(path, None), sent)
+                    head = await connection.ask("GET", self._target(path, query), sent)
                     if head.status != 200:
                         _good(head, await self._read(connection, path))
                         raise self._unreachable(f"HTTP status {head.status}, where 200 is due")
