@@ -18,6 +18,7 @@ import yaml
 
 from ygg import addresses
 from ygg.addresses import Address
+from ygg.durations import UNITS, parse_duration
 from ygg.tasks import Json
 from ygg.yamlreader import REFUSED, TAG, Value, reading, shown
 
@@ -27,11 +28,9 @@ T = TypeVar("T")
 #: The longest number or duration that is read: no setting needs more characters.
 _DIGITS_MAX: Final = 40
 _NUMBER: Final = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 #: What Ollama reads, shorter than what would overflow there.
 _GO_DURATION: Final = re.compile(r"-?(?:[0-9]{1,6}(?:\.[0-9]{1,9})?(?:ms|s|m|h)){1,4}")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _is_text(value: Value, example: str) -> bool:
@@ -167,9 +166,8 @@ def seconds(least: float, most: float) -> Callable[[Value], float | None]:
         if not value.is_scalar("90s"):
             return None
         found: float | None = _number(value)
-        parts = _PART.findall(value.plain) if len(value.plain) <= _DIGITS_MAX else []
-        if parts and "".join(amount + unit for amount, unit in parts) == value.plain:
-            found = sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+        if found is None:
+            found = parse_duration(value.plain)
         if found is None:
             _not_a_number(value, "seconds, or a duration such as 90s, 10m, 1h or 2d")
         elif not least <= found <= most:
@@ -184,9 +182,9 @@ def seconds(least: float, most: float) -> Callable[[Value], float | None]:
 
 def _span(duration: float) -> str:
     """A duration in the largest unit of which it is a whole number."""
-    whole_units = [unit for unit in _UNITS if duration and duration % _UNITS[unit] == 0]
+    whole_units = [unit for unit in UNITS if duration and duration % UNITS[unit] == 0]
     unit = whole_units[-1] if whole_units else "s"
-    return f"{duration / _UNITS[unit]:g}{unit}"
+    return f"{duration / UNITS[unit]:g}{unit}"
 
 
 def url(value: Value) -> SplitResult | None:

@@ -73,7 +73,7 @@ def test_show_answer_list_status_and_their_json(running: tuple[Daemon, Servers])
     assert "look at me" in ygg("list", "--url", d.url).stdout
     status = ygg("status", "--url", d.url).stdout
     assert "AVAILABLE_SLOTS" in status
-    assert "waiting: " in status
+    assert "nothing waits for a slot" in status
     assert json.loads(ygg("status", "--json", "--url", d.url).stdout)["hosts"][0]["name"] == "h"
 
 

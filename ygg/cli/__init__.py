@@ -9,15 +9,33 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ygg.cli import check, compare, demo, doctor, files, init, serving, status, tasks, token
+from ygg.cli import (
+    check,
+    compare,
+    completion,
+    demo,
+    doctor,
+    events,
+    files,
+    hosts,
+    init,
+    orders,
+    serving,
+    status,
+    submit,
+    tasks,
+    token,
+)
 from ygg.cli.base import (
     DONE,
     INTERRUPTED,
     WRONG_USE,
     Commands,
+    Help,
     Run,
     Wrong,
     fail,
+    top_epilog,
 )
 from ygg.version import VERSION
 
@@ -49,10 +67,28 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ygg",
         description="Dispatches tasks to your GPU hosts: the urgent one first, none ever lost.",
-        epilog="example: ygg loop --async & ygg submit --wait 'Why is the sky blue?'",
+        epilog=top_epilog(),
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"ygg {VERSION}")
     commands = Commands(parser)
-    for module in (init, serving, tasks, status, check, doctor, files, token, compare, demo):
+    for module in (
+        # In the order of the list that --help prints: what is used daily comes first.
+        status,
+        submit,
+        tasks,
+        orders,
+        hosts,
+        events,
+        init,
+        serving,
+        check,
+        doctor,
+        files,
+        token,
+        compare,
+        completion,
+        demo,
+    ):
         module.register(commands)
     return parser

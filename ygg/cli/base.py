@@ -1,14 +1,17 @@
 """What all commands share: exit codes, flags of the same meaning, how they print and fail.
 
-Each module beside this one has a `register(commands)`, which adds its commands.
+Each module beside this one has a `register(commands)`, which adds its commands. They import what
+they need when they run: `ygg --help` and `ygg status` are to be there at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from ygg import printing
@@ -16,12 +19,25 @@ from ygg import printing
 DONE, FAILED, WRONG_USE, UNREACHABLE = range(4)
 #: What a shell says of a program that Ctrl-C ended.
 INTERRUPTED: Final = 130
+_EXIT_CODES: Final = (
+    "exit codes: 0 done, 1 the task or the check failed, or the dispatcher said no,\n"
+    "2 wrong use, 3 the dispatcher can't be reached"
+)
 
 Run = Callable[[argparse.Namespace], int]
 
 
 class Wrong(Exception):
     """The command was used in a way that can't work; the message says how it can."""
+
+
+class Help(argparse.HelpFormatter):
+    """Keeps the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return text
+        return super()._fill_text(text, width, indent)
 
 
 class Commands:
@@ -50,13 +66,30 @@ class Commands:
     def add(
         self, name: str, run: Run, help_: str, example: str, *parents: argparse.ArgumentParser
     ) -> argparse.ArgumentParser:
-        """A command; `example` is what its help shows last."""
+        """A command; `example` is what its help shows last, on one line or on several."""
+        lines = example.strip().splitlines()
+        shown = "\n".join(["examples:", *(f"  {line.strip()}" for line in lines)])
         command = self.subparsers.add_parser(
-            name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.",
-            epilog=f"example: {example}", parents=parents,
+            name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.", formatter_class=Help,
+            epilog=f"example: {example}" if len(lines) == 1 else shown, parents=parents,
         )  # fmt: skip
         command.set_defaults(run=run)
         return command
+
+
+def top_epilog() -> str:
+    """What `ygg --help` says last."""
+    return (
+        "examples:\n"
+        "  ygg loop --async                          # run the dispatcher\n"
+        '  ygg submit --wait "Why is the sky blue?"  # hand in a task, wait for its answer\n'
+        "  ygg status --watch                        # see what runs, waits and is blocked\n"
+        "\n"
+        f"{_EXIT_CODES}"
+    )
+
+
+# -- what is said --------------------------------------------------------------------------------
 
 
 def fail(message: str, code: int) -> int:
@@ -65,9 +98,9 @@ def fail(message: str, code: int) -> int:
     return code
 
 
-def given(**fields: object) -> dict[str, object]:
-    """The fields that were given a value."""
-    return {key: value for key, value in fields.items() if value is not None}
+def say(message: str) -> None:
+    """A remark in one line that is no part of the answer."""
+    print(f"ygg: {printing.clean(message)}", file=sys.stderr, flush=True)
 
 
 def width() -> int:
@@ -75,8 +108,64 @@ def width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
+def paper() -> printing.Paper:
+    """What standard output is: so wide, and (on terminals that nobody told otherwise) in colour."""
+    # https://no-color.org: any value but an empty one.
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
+    return printing.Paper(width(), colour=sys.stdout.isatty() and not plain)
+
+
+def show(lines: Iterable[str]) -> None:
+    print("\n".join(lines))
+
+
 def print_json(value: object) -> None:
     """One line of JSON, of plain values or of the types of ygg.shapes."""
     import msgspec
 
     print(msgspec.json.encode(value).decode())
+
+
+# -- what is asked for ---------------------------------------------------------------------------
+
+
+def given(**fields: object) -> dict[str, object]:
+    """The fields that were given a value."""
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A flag's whole number."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        return int(text)
+
+    return number
+
+
+def duration(text: str) -> float:
+    """A flag's duration in seconds."""
+    from ygg.durations import parse_duration
+
+    found = parse_duration(text)
+    if found is None or found <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write it like 30m, 2h or 1d")
+    return found
+
+
+def time_from_now(seconds: float | None) -> str | None:
+    """The time so long from now, as the interface takes it."""
+    from ygg.wire import rfc3339
+
+    return None if seconds is None else rfc3339(time.time() + seconds)
+
+
+def yes(question: str) -> bool:
+    """What the person in front of the terminal says. Where there is none: yes."""
+    if not sys.stdin.isatty():
+        return True
+    # Not by input(), whose question goes where the answer of the command does.
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

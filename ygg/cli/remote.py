@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ygg.cli.base import FAILED, UNREACHABLE, WRONG_USE, Run, fail
 
 if TYPE_CHECKING:  # importing it takes longer than the whole of `ygg --help`
-    from ygg.client import Client
+    from ygg.client import Client, Problem
 
 Work: TypeAlias = "Callable[[Client, argparse.Namespace], Coroutine[Any, Any, int]]"
 
@@ -36,6 +36,11 @@ def remote(work: Work) -> Run:
         except Unreachable as error:
             return fail(str(error), UNREACHABLE)
         except Problem as problem:
-            return fail(str(problem), WRONG_USE if problem.status in (400, 422) else FAILED)
+            return fail(str(problem), exit_code(problem))
 
     return run
+
+
+def exit_code(problem: Problem) -> int:
+    """What was asked for can't be, or it can but not here and now."""
+    return WRONG_USE if problem.status in (400, 422) else FAILED

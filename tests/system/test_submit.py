@@ -1,0 +1,193 @@
+"""Files of many tasks: bounded memory, broken lines, interruptions; nothing doubled, none lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.system.daemons import Daemon, Servers, counts, daemon, hosts_yaml, until, ygg
+from tests.system.terminals import terminal, without_codes
+from ygg import shapes
+
+pytestmark = pytest.mark.system
+
+MANY = 20_000
+#: What the process may take beyond one that submits nothing. The file alone has 60 MB.
+MORE_BYTES = 40 * 1024 * 1024
+
+
+@pytest.fixture
+def d(tmp_path: Path) -> Iterator[Daemon]:
+    """Its host is paused: what is handed in stays open."""
+    servers = Servers()
+    with daemon(tmp_path / "d", hosts_yaml({"h": (servers.start("h"), 2)})) as running:
+        running.client.call("PUT", "/v1/hosts/h/pause", {})
+        yield running
+    servers.close()
+
+
+def file_of(folder: Path, number: int, *, padding: int = 0) -> Path:
+    path = folder / "tasks.jsonl"
+    with path.open("w") as file:
+        for n in range(number):
+            print(json.dumps({"title": f"t{n}", "description": "x" * padding}), file=file)
+    return path
+
+
+def titles(d: Daemon) -> list[str]:
+    return sorted(task["title"] for task in d.client.tasks())
+
+
+def most_memory(*args: object, url: str) -> int:
+    """The greatest resident size of a process, in bytes, once it has ended well."""
+    # Not by getrusage: it counts what the process that started it had when it did.
+    code = (
+        "import sys; from ygg.cli import main; code = main(sys.argv[1:]);"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0], file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True,
+        timeout=280, env={**os.environ, "YGG_URL": url}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.splitlines()[-1]) * 1024
+
+
+def test_a_large_file_is_never_held_in_memory(d: Daemon, tmp_path: Path) -> None:
+    path = file_of(tmp_path, MANY, padding=3000)
+    assert path.stat().st_size > MORE_BYTES
+    little = most_memory("submit", "--file", file_of(tmp_path / "d", 1), url=d.url)
+    much = most_memory("submit", "--file", path, url=d.url)
+    print(f"resident: {little} bytes for a line, {much} for {MANY}")
+    assert much - little < MORE_BYTES
+    assert counts(d) == {"open": MANY + 1}
+
+
+def test_the_json_of_a_file_is_a_task_a_line_in_order(d: Daemon, tmp_path: Path) -> None:
+    done = ygg("submit", "--json", "--file", file_of(tmp_path, 1500), "-p", 4, "--url", d.url)
+    assert done.returncode == 0, done.stderr
+    tasks = [msgspec.json.decode(line, type=shapes.TaskView) for line in done.stdout.splitlines()]
+    assert [task.title for task in tasks] == [f"t{n}" for n in range(1500)]
+    assert {task.priority for task in tasks} == {4}
+
+
+def test_lines_may_come_through_a_pipe(d: Daemon) -> None:
+    lines = "".join(json.dumps({"title": f"t{n}"}) + "\n" for n in range(1200))
+    done = ygg("submit", "--file", "-", "--url", d.url, text=lines)
+    assert (done.returncode, done.stdout) == (0, "1200 tasks accepted\n"), done.stderr
+    assert counts(d) == {"open": 1200}
+
+
+def test_a_broken_line_of_a_file_costs_nothing(d: Daemon, tmp_path: Path) -> None:
+    path = file_of(tmp_path, 1500)
+    with path.open("a") as file:
+        file.write("{broken\n")
+    done = ygg("submit", "--file", path, "--url", d.url)
+    assert done.returncode == 2
+    assert f"{path}:1501: not a JSON object" in done.stderr
+    assert "no task was accepted" in done.stderr
+    assert counts(d) == {}
+
+
+def key_prefix(text: str) -> str:
+    found = re.search(r"--key-prefix (\S+) goes on from there", text)
+    assert found, text
+    return found[1]
+
+
+def test_what_the_dispatcher_refuses_is_told_by_its_line_and_can_be_mended(
+    d: Daemon, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path, 1200)
+    good = path.read_text()
+    path.write_text(good + '{"title": "bad", "priority": 9}\n')
+    done = ygg("submit", "--file", path, "--url", d.url)
+    assert done.returncode == 2
+    assert f"{path}:1201: priority: expected an integer from 0" in done.stderr
+    assert "1000 tasks were accepted before" in done.stderr
+    assert done.stderr.count("\n") == 1
+    path.write_text('{"title": "in front"}\n' + good + '{"title": "mended"}\n')
+    again = ygg("submit", "--file", path, "--key-prefix", key_prefix(done.stderr), "--url", d.url)
+    assert again.returncode == 0, again.stderr
+    assert titles(d) == sorted(["in front", "mended", *(f"t{n}" for n in range(1200))])
+
+
+def test_the_same_file_without_the_prefix_is_handed_in_anew(d: Daemon, tmp_path: Path) -> None:
+    path = file_of(tmp_path, 3)
+    for _ in range(2):
+        assert ygg("submit", "--file", path, "--url", d.url).returncode == 0
+    for _ in range(2):
+        done = ygg("submit", "--file", path, "--key-prefix", "p", "--url", d.url)
+        assert (done.returncode, done.stdout) == (0, "3 tasks accepted\n")
+    assert titles(d) == sorted(["t0", "t1", "t2"] * 3)
+
+
+def test_ctrl_c_says_how_to_go_on_and_nothing_is_doubled(d: Daemon, tmp_path: Path) -> None:
+    path = file_of(tmp_path, MANY)
+    with terminal("submit", "--file", path, "--url", d.url) as t:
+        t.until(lambda _: counts(d).get("open", 0) > 0)
+        t.press("C")
+        assert t.end() == 130
+        text = without_codes(t.shown)
+    assert "Traceback" not in text
+    before = counts(d)["open"]
+    assert before < MANY, "the file was not large enough to be interrupted"
+    again = ygg("submit", "--file", path, "--key-prefix", key_prefix(text), "--url", d.url)
+    assert again.returncode == 0, again.stderr
+    assert titles(d) == sorted(f"t{n}" for n in range(MANY))
+
+
+def test_a_dispatcher_that_is_killed_in_the_middle_loses_and_doubles_nothing(
+    tmp_path: Path,
+) -> None:
+    servers = Servers()
+    hosts = hosts_yaml({"h": (servers.start("h"), 2)})
+    path = file_of(tmp_path, MANY)
+    with daemon(tmp_path / "d", hosts) as d:
+        d.client.call("PUT", "/v1/hosts/h/pause", {})
+        submit = subprocess.Popen(
+            [sys.executable, "-m", "ygg.cli", "submit", "--file", str(path), "--url", d.url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until(lambda: counts(d).get("open", 0) > 0)
+        d.process.kill()
+        _, said = submit.communicate(timeout=60)
+    assert submit.returncode == 3
+    with daemon(tmp_path / "d", hosts) as d:
+        again = ygg("submit", "--file", path, "--key-prefix", key_prefix(said), "--url", d.url)
+        assert again.returncode == 0, again.stderr
+        assert titles(d) == sorted(f"t{n}" for n in range(MANY))
+    servers.close()
+
+
+def test_on_a_terminal_there_is_a_bar(d: Daemon, tmp_path: Path) -> None:
+    with terminal("submit", "--file", file_of(tmp_path, 3000), "--url", d.url) as t:
+        assert t.end() == 0
+        assert "3000/3000" in t.shown or "submitted:" in t.shown
+        assert without_codes(t.shown).rstrip().endswith("3000 tasks accepted")
+
+
+def test_elsewhere_there_is_none(d: Daemon, tmp_path: Path) -> None:
+    done = ygg("submit", "--file", file_of(tmp_path, 3000), "--url", d.url)
+    assert (done.stdout, done.stderr) == ("3000 tasks accepted\n", "")
+
+
+def test_ctrl_c_while_it_waits_leaves_the_task_to_run(d: Daemon) -> None:
+    with terminal("submit", "--wait", "later", "--url", d.url) as t:
+        t.until(lambda text: "Ctrl-C leaves it to run" in text)
+        t.press("C")
+        assert t.end() == 130
+        text = t.shown
+    (task,) = d.client.tasks()
+    assert f"{task['id']} goes on: `ygg show {task['id']}`" in text
+    assert task["status"] == "open"
+    assert "Traceback" not in text

@@ -1,0 +1,223 @@
+"""`ygg submit`: one task out of arguments and standard input, or many out of a file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ygg.cli.base import (
+    DONE,
+    FAILED,
+    UNREACHABLE,
+    Commands,
+    Wrong,
+    fail,
+    given,
+    print_json,
+    say,
+)
+from ygg.cli.remote import exit_code, remote
+from ygg.cli.tasks import print_answer
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from ygg.client import Client
+
+
+def register(commands: Commands) -> None:
+    submit = commands.add(
+        "submit", remote(_submit), "hand in a task, or a file of them",
+        """
+        ygg submit "Why is the sky blue?"
+        ygg submit --wait -p 0 "Fix the build" -d "The error is ..."
+        git diff | ygg submit --wait -t code-generation "Review this" -d -
+        ygg submit -o temperature=0 -o num_ctx=8192 --not-before 2h "Summarise the day"
+        ygg submit --file tasks.jsonl -p 4    # one JSON task a line: {"title": "..."}
+        """,
+        commands.remote, commands.json,
+    )  # fmt: skip
+    submit.add_argument("title", nargs="*", help="what the task is, in a line")
+    submit.add_argument("-d", "--description", metavar="TEXT", help="the prompt; - reads it")
+    submit.add_argument("-l", "--label", action="append", metavar="LABEL", help="may be repeated")
+    submit.add_argument("-t", "--type", help="the task's type, if not to be detected")
+    submit.add_argument("-p", "--priority", type=int, metavar="N", help="0 critical .. 4 backlog")
+    submit.add_argument("-k", "--key", help="the same key and task again is the same task")
+    submit.add_argument("--model", help="run only where this model is")
+    submit.add_argument("--system", metavar="TEXT", help="instead of the type's system text")
+    submit.add_argument(
+        "-o", "--option", action="append", metavar="NAME=VALUE", help="for the model server"
+    )
+    submit.add_argument(
+        "--timeout", metavar="TIME", help="how long a run may take: seconds, or as 10m"
+    )
+    submit.add_argument(
+        "--not-before", metavar="TIME", help="as 2026-11-24T18:00:00Z, or so long from now: 2h"
+    )
+    submit.add_argument("--metadata", metavar="JSON", help="handed back as it came")
+    submit.add_argument(
+        "-f", "--file", metavar="FILE", help="one JSON task a line; - reads them. What flags say "
+        "holds for lines that don't say it"
+    )  # fmt: skip
+    submit.add_argument(
+        "--key-prefix", metavar="TEXT",
+        help="with --file: the same prefix again doubles no line that was accepted before",
+    )  # fmt: skip
+    submit.add_argument("-w", "--wait", action="store_true", help="wait, and print the answer")
+
+
+async def _submit(client: Client, args: argparse.Namespace) -> int:
+    if args.file is not None:
+        return await _submit_file(client, args)
+    if args.key_prefix is not None:
+        raise Wrong("--key-prefix is for --file; a single task has --key")
+    task = _fields(args) | _text(args)
+    accepted = await client.submit(**task)
+    if args.wait:
+        return await _wait(client, args, accepted.id)
+    if args.json:
+        print_json(accepted)
+    else:
+        print(f"{accepted.id}  {accepted.type}, priority {accepted.priority}")
+    return DONE
+
+
+def _text(args: argparse.Namespace) -> dict[str, Any]:
+    """Title and description, out of the arguments or standard input."""
+    title, description = " ".join(args.title), args.description
+    if description == "-" or (not title and description is None and not sys.stdin.isatty()):
+        description = sys.stdin.read()
+    if not title and not description:
+        raise Wrong('nothing to submit: `ygg submit "Explain this"`, `ygg submit < prompt.txt`, '
+                    "or `ygg submit --file tasks.jsonl`")  # fmt: skip
+    return given(title=title or None, description=description)
+
+
+def _fields(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags say of a task, of each where there are many."""
+    return given(
+        labels=args.label, type=args.type, priority=args.priority, key=args.key, model=args.model,
+        system=args.system, options=_options(args.option), timeout=_timeout(args.timeout),
+        not_before=_not_before(args.not_before), metadata=_metadata(args.metadata),
+    )  # fmt: skip
+
+
+def _options(pairs: list[str] | None) -> dict[str, Any] | None:
+    """NAME=VALUE; a value that is JSON is what it says, any other is a text."""
+    import json
+
+    if not pairs:
+        return None
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, found, value = pair.partition("=")
+        if not name or not found:
+            raise Wrong(f"--option {pair!r}: write it like --option temperature=0.2")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+def _timeout(text: str | None) -> float | None:
+    from ygg.durations import parse_duration
+
+    if text is None:
+        return None
+    found = parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
+    if found is None:
+        raise Wrong(f"--timeout {text!r}: write it like 90 (seconds), 10m or 1h")
+    return found
+
+
+def _not_before(text: str | None) -> str | None:
+    """A time is passed on as it is, so long from now becomes one."""
+    from ygg.durations import parse_duration
+    from ygg.wire import rfc3339
+
+    later = None if text is None else parse_duration(text)
+    return text if later is None else rfc3339(time.time() + later)
+
+
+def _metadata(text: str | None) -> Any:
+    import json
+
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise Wrong(
+            f"""--metadata is not JSON ({error}): write it like '{{"for": "me"}}'"""
+        ) from error
+
+
+async def _wait(client: Client, args: argparse.Namespace, task_id: str) -> int:
+    if sys.stderr.isatty() and not args.json:
+        say(f"{task_id} is accepted; Ctrl-C leaves it to run")
+    try:
+        task = await client.wait(task_id)
+    except asyncio.CancelledError:
+        say(f"{task_id} goes on: `ygg show {task_id}`, `ygg cancel {task_id}`")
+        raise
+    if args.json:
+        print_json(task)
+    elif task.outcome == "done":
+        print_answer(await client.answer(task_id))
+    if task.outcome != "done":
+        return fail(f"{task_id} is {task.status}: {task.error or task.outcome}; "
+                    f"`ygg show {task_id}`", FAILED)  # fmt: skip
+    return DONE
+
+
+async def _submit_file(client: Client, args: argparse.Namespace) -> int:
+    """Never more of the file in memory than a batch."""
+    import os
+
+    from ygg.cli.jsonl import BadLine, TaskLines
+    from ygg.client import Problem, Unreachable
+
+    if args.wait or args.key or args.title or args.description:
+        raise Wrong(
+            "--file is for many tasks: leave out --wait, --key, the title and --description"
+        )
+    prefix = args.key_prefix or os.urandom(5).hex()
+    accepted = 0
+
+    def so_far() -> str:
+        """The way out of a row of submits that broke off."""
+        if not accepted:
+            return "no task was accepted"
+        return (f"{accepted} tasks were accepted before: the same command with --key-prefix "
+                f"{prefix} goes on from there and doubles none")  # fmt: skip
+
+    try:
+        with TaskLines(args.file, prefix, _fields(args)) as lines, _bar(lines.total) as bar:
+            try:
+                async for task in client.submit_many(lines):
+                    lines.accepted()
+                    accepted += 1
+                    bar.update()
+                    if args.json:
+                        print_json(task)
+            except Problem as problem:
+                return fail(f"{lines.told(problem)}; {so_far()}", exit_code(problem))
+    except Unreachable as error:
+        return fail(f"{error}; {so_far()}", UNREACHABLE)
+    except BadLine as error:
+        raise Wrong(f"{error}; {so_far()}") from error
+    except asyncio.CancelledError:
+        say(so_far())
+        raise
+    if not args.json:
+        print(f"{accepted} tasks accepted")
+    return DONE
+
+
+def _bar(total: int | None) -> tqdm[NoReturn]:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=" tasks", desc="submitted", file=sys.stderr, disable=None,
+                dynamic_ncols=True, leave=False)  # fmt: skip
