@@ -352,9 +352,8 @@ def test_the_names_are_loopbacks_and_what_the_settings_say(
 # -- limits ------------------------------------------------------------------------------------
 
 LIMITS: Final = Limits(
-    body_bytes=1000, body_seconds=0.2, head_seconds=0.2, idle_seconds=0.4, take_seconds=0.2,
-    sweep_seconds=0.02, line_bytes=300, header_bytes=400, headers=10, connections=12,
-    connections_kept=8,
+    body_bytes=1000, body_seconds=0.3, sweep_seconds=0.02, line_bytes=300, header_bytes=400,
+    headers=10, connections=12, connections_kept=8,
 )  # fmt: skip
 DOORS: Final = pytest.mark.parametrize("number", [0, 1, 2], ids=["loopback", "socket", "beyond"])
 
@@ -439,7 +438,7 @@ def test_what_cant_be_read_is_neither_logged_nor_shown(
 @pytest.mark.parametrize("piece", [b"", b"X: y\r\n"], ids=["silent", "dripping"])
 def test_a_head_that_does_not_end_is_given_up(tmp_path: Path, number: int, piece: bytes) -> None:
     async def story() -> None:
-        limits = replace(LIMITS, headers=10_000)
+        limits = replace(LIMITS, head_seconds=0.2, headers=10_000)
         async with three_doors(tmp_path, limits=limits) as (_, *doors):
             reader, writer = await connect(doors[number])
             writer.write(b"GET /livez HTTP/1.1\r\n")
@@ -488,11 +487,12 @@ async def endless(request: web.Request) -> web.StreamResponse:
 def test_a_client_that_does_not_read_is_hung_up_on(tmp_path: Path, number: int, path: str) -> None:
     async def story() -> None:
         more = [web.get("/big", big), web.get("/endless", endless)]
-        async with three_doors(tmp_path, limits=LIMITS, more=more) as (w, *doors):
-            _, writer = await connect(doors[number], takes_little=True)
+        limits = replace(LIMITS, idle_seconds=0.4, take_seconds=0.4)
+        async with three_doors(tmp_path, limits=limits, more=more) as (w, *doors):
+            reader, writer = await connect(doors[number], takes_little=True)
             writer.write(head(*BEARER, method="GET", path=path))
+            assert await reader.readexactly(1) == b"H"
             reception = w.doors._reception
-            await until(lambda: bool(reception.connections))
             # Meanwhile others are served.
             assert status_of(await raw(doors[number], head(*BEARER, *JSON) + BODY)) == 201
             await until(lambda: not reception.connections)
@@ -519,8 +519,7 @@ def test_the_end_waits_for_no_client(tmp_path: Path, number: int, path: str) -> 
 
 def test_a_client_that_reads_gets_an_answer_of_any_length(tmp_path: Path) -> None:
     async def story() -> None:
-        limits = replace(LIMITS, idle_seconds=20.0, take_seconds=20.0)
-        async with three_doors(tmp_path, limits=limits, more=[web.get("/big", big)]) as (_, *doors):
+        async with three_doors(tmp_path, limits=LIMITS, more=[web.get("/big", big)]) as (_, *doors):
             for door in doors:
                 assert len(await raw(door, head(*BEARER, method="GET", path="/big"))) > 32 << 20
 
@@ -530,7 +529,7 @@ def test_a_client_that_reads_gets_an_answer_of_any_length(tmp_path: Path) -> Non
 @DOORS
 def test_clients_that_hang_up_anywhere_leave_nothing_behind(tmp_path: Path, number: int) -> None:
     async def story() -> None:
-        limits = replace(LIMITS, body_seconds=20.0, head_seconds=20.0, idle_seconds=20.0)
+        limits = replace(LIMITS, body_seconds=20.0)
         more = [web.get("/big", big)]
         whole = head(*BEARER, *JSON) + BODY
         async with three_doors(tmp_path, limits=limits, more=more) as (w, *doors):
@@ -552,8 +551,7 @@ def test_clients_that_hang_up_anywhere_leave_nothing_behind(tmp_path: Path, numb
 
 def test_strangers_who_take_all_connections_do_not_lock_the_owner_out(tmp_path: Path) -> None:
     async def story() -> None:
-        limits = replace(LIMITS, head_seconds=20.0)
-        async with three_doors(tmp_path, limits=limits) as (w, loopback, unix, beyond):
+        async with three_doors(tmp_path, limits=LIMITS) as (w, loopback, unix, beyond):
             opened = [await connect(beyond) for _ in range(4)]
             await until(lambda: len(w.doors._reception.connections) == 4)
             answer = await raw(beyond, head(*BEARER, method="GET"))
@@ -695,6 +693,20 @@ def test_the_socket_of_a_living_process_is_left_alone(tmp_path: Path, backlog: i
                     one.close()
 
     (tmp_path / "d").mkdir()
+    run(story())
+
+
+def test_a_socket_is_its_owners_from_before_it_is_open(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            listen = [f"unix:{tmp_path}/s"]
+            async with listening(w.new_app(), listen) as doors:
+                with pytest.raises(CantListen, match="another process listens"):
+                    await open_and_close(w.new_app(), listen)
+                asked = asyncio.ensure_future(raw(tmp_path / "s", head(*LOCAL, method="GET")))
+                await doors.open()
+                assert status_of(await asked) == 200
+
     run(story())
 
 

@@ -153,6 +153,8 @@ async def _take(
     if isinstance(address, UnixPath):
         bound = bind_unix(address.path)
         stack.callback(remove_unix, address.path, identity(address.path))
+        # At once, so that it is not taken for that of a dead process; clients wait in its queue.
+        bound.listen(_BACKLOG)
         return _Door(address=address, is_private=True, sockets=[bound])
     sockets = await bind_tcp(address)
     names = [bound.getsockname() for bound in sockets]
