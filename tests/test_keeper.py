@@ -104,9 +104,18 @@ class Kept:
 
 
 @asynccontextmanager
-async def kept(*, down: bool = False) -> AsyncIterator[Kept]:
-    """One host, added and watched; at the end it is removed, and its watch must end by itself."""
-    clock = asyncio.get_running_loop().time
+async def kept(*, down: bool = False, drift: float = 0.0) -> AsyncIterator[Kept]:
+    """One host, added and watched; at the end it is removed, and its watch must end by itself.
+
+    Args:
+        down: it does not answer.
+        drift: of the keeper's clock against that of its timers, in seconds a second.
+    """
+    loop = asyncio.get_running_loop()
+
+    def clock() -> float:
+        return loop.time() * (1.0 - drift)
+
     prober = Prober(clock, down=down)
     async with asyncio.timeout(100_000.0), asyncio.TaskGroup() as group:
         k: Kept
@@ -122,11 +131,13 @@ async def kept(*, down: bool = False) -> AsyncIterator[Kept]:
         keeper.remove(H)
 
 
-def told(story: Callable[[Kept], Awaitable[None]], *, down: bool = False) -> None:
+def told(
+    story: Callable[[Kept], Awaitable[None]], *, down: bool = False, drift: float = 0.0
+) -> None:
     """Run a story about one kept host on virtual time."""
 
     async def whole() -> None:
-        async with kept(down=down) as k:
+        async with kept(down=down, drift=drift) as k:
             await story(k)
 
     run_virtual(whole())
@@ -153,6 +164,14 @@ def test_an_idle_host_is_looked_at_every_15_seconds() -> None:
         assert k.modes_told() == ["up"], "nothing changed, so nothing is written"
 
     told(story)
+
+
+def test_a_timer_that_fires_a_hair_before_its_time_is_heeded_and_not_set_again_and_again() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(61.0)
+        assert k.prober.looks == pytest.approx([0.0, 15.0, 30.0, 45.0, 60.0])
+
+    told(story, drift=1e-9)
 
 
 def test_a_host_that_never_answered_is_asked_after_half_a_second_doubling_to_five() -> None:

@@ -157,18 +157,21 @@ class Keeper:
     async def watch(self, host: str) -> None:
         """Ask a host whenever it needs asking, until it is removed. Never raises Failure."""
         kept = self._hosts.get(host)
+        # A timer may fire a hair before its time: then that time has come all the same.
+        reached = float("-inf")
         # One that came back meanwhile has another watch.
         while kept is not None and self._hosts.get(host) is kept:
             kept.stir.clear()
+            now = max(self._now(), reached)
             due = min(self._due(kept), default=None)
-            if due is None or due > self._now():
+            if due is None or due > now:
                 try:
-                    async with asyncio.timeout(None if due is None else due - self._now()):
+                    async with asyncio.timeout(None if due is None else due - now):
                         await kept.stir.wait()
                 except TimeoutError:
-                    pass
+                    reached = now if due is None else due
                 continue
-            await self._look(host, kept)
+            await self._look(host, kept, now)
             if self._hosts.get(host) is not kept:
                 return  # removed while it was asked
             notes = self._changes(host)
@@ -182,8 +185,7 @@ class Keeper:
             if health.mode is Mode.DOWN and health.look_at is not None:
                 yield health.look_at
 
-    async def _look(self, host: str, kept: _Kept) -> None:
-        now = self._now()
+    async def _look(self, host: str, kept: _Kept, now: float) -> None:
         if kept.health.look_at is not None and kept.health.look_at <= now:
             if kept.health.mode is Mode.RESTING:
                 kept.health = kept.health.rested(now)
