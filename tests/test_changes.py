@@ -14,7 +14,15 @@ from tests.fleets import fleets
 from ygg.board import configuration_detail
 from ygg.changes import AT_START, Work, changes, compare
 from ygg.fleet import DispatcherSettings, Fleet, HostSettings, TypeSettings
-from ygg.fleetjson import TOLD, UNTOLD, NotAFleet, fleet_json, read_fleet_json, untold
+from ygg.fleetjson import (
+    UNTOLD,
+    DispatcherView,
+    NotAFleet,
+    TypeView,
+    config_of,
+    read_config,
+    untold,
+)
 from ygg.hostsfile import parse_fleet
 from ygg.journal import Event, Kind
 from ygg.printing import clean
@@ -207,26 +215,28 @@ def test_every_setting_is_drawn() -> None:
 
 @given(fleets(), st.dictionaries(st.builds(Lane, drawn.NAMES, drawn.MODELS), st.integers(1, 9)))
 def test_a_fleet_that_was_told_is_the_same(fleet: Fleet, waiting: dict[Lane, int]) -> None:
-    told = read_fleet_json(msgspec.json.encode(fleet_json(fleet, waiting)))
+    told = read_config(msgspec.json.encode(config_of(fleet, waiting)))
     assert changes(fleet, untold(told.fleet, fleet)) == []
     assert list(told.fleet.types) == list(fleet.types)
     assert told.waiting == waiting
 
 
 def test_whether_a_setting_may_be_told_was_decided() -> None:
-    assert {one.name for one in fields(DispatcherSettings)} == {*TOLD, *UNTOLD}
+    named = {one.name for one in fields(DispatcherSettings)}
+    assert named == {*DispatcherView.__struct_fields__, *UNTOLD}
+    assert {one.name for one in fields(TypeSettings)} == {*TypeView.__struct_fields__, "line"}
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"file": 1}', "nonsense", '"' + "[" * 9999])
 def test_what_is_no_fleet_is_refused(body: str) -> None:
     with pytest.raises(NotAFleet, match="not what a dispatcher tells"):
-        read_fleet_json(body)
+        read_config(body)
 
 
 def test_a_newer_dispatcher_may_tell_more() -> None:
-    told = dict(fleet_json(fleet(), {}))
+    told = msgspec.json.decode(msgspec.json.encode(config_of(fleet(), {})))
     told["moon"] = "full"
-    assert changes(read_fleet_json(msgspec.json.encode(told)).fleet, fleet()) == []
+    assert changes(read_config(msgspec.json.encode(told)).fleet, fleet()) == []
 
 
 # -- told by a store ---------------------------------------------------------------------------

@@ -1,50 +1,40 @@
 """The fleet as JSON and back: what a dispatcher tells of its settings, and `ygg check` reads.
 
-What might be a secret stays at home: fields are told by name, and a test holds the list against
-the settings. A reader leaves out what it does not know, so that it reads a newer dispatcher too.
+What might be a secret stays at home: only fields that stand here are told, and a test holds them
+against the settings. A reader leaves out what it does not know, so that it reads a newer
+dispatcher too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from ygg.fleet import DispatcherSettings, Fleet, HostSettings, Option, TypeSettings
-from ygg.tasks import Json, Lane
+from ygg.fleet import DispatcherSettings, Fleet, HostSettings, Option, Retention, TypeSettings
+from ygg.tasks import Lane
 
-#: Of `dispatcher:`, what is told ...
-TOLD: Final = (
-    "listen", "names", "token", "token_from", "store", "state", "drain_seconds", "after_drain", "poll_seconds",
-    "max_strikes", "artifacts", "retention",
-)  # fmt: skip
-#: ... and what is not. A store's address may hold a password once there are others than files.
+#: Of `dispatcher:`, what is not told. Nothing is, so far: `token_from` says where, not what.
 UNTOLD: Final[tuple[str, ...]] = ()
+_FOLDERS: Final = ("state", "artifacts")
 
 
 class NotAFleet(Exception):
     """What came is not what a dispatcher tells of its fleet."""
 
 
-class Told(NamedTuple):
-    """What a dispatcher runs with, and what waits there."""
-
-    fleet: Fleet
-    waiting: Mapping[Lane, int]
-
-
-class _Type(msgspec.Struct, kw_only=True):
-    """TypeSettings as they are sent; msgspec can't read a type that holds itself, as Json does."""
+class TypeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of task, as in hosts.yaml; `run` is pairs of host and model."""
 
     name: str
     run: tuple[tuple[str, str], ...] = ()
     labels: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     system: str | None = None
-    options: dict[str, object] = {}
+    options: Mapping[str, Any] = {}
     first_token: float = 600.0
     stall: float = 120.0
     timeout: float = 3600.0
@@ -55,59 +45,94 @@ class _Type(msgspec.Struct, kw_only=True):
     repeat: bool = True
 
 
-class _Lane(msgspec.Struct):
+class DispatcherView(msgspec.Struct, frozen=True, kw_only=True):
+    """`dispatcher:` of hosts.yaml, durations in seconds. Null: the default, or for ever."""
+
+    listen: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    token: Literal["remote", "always"] = "remote"  # noqa: S105 - a word of ours
+    token_from: str | None = None
+    store: str | None = None
+    state: str | None = None
+    drain_seconds: float = 60.0
+    after_drain: Literal["block", "reopen"] = "block"
+    poll_seconds: float = 2.0
+    max_strikes: int = 3
+    artifacts: str | None = None
+    retention: Retention = Retention()
+
+
+class WaitingLane(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that wait for nothing but a slot; an empty model means any of the type's route."""
+
     type: str
     model: str
     count: int
 
 
-class _Fleet(msgspec.Struct, kw_only=True):
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that the dispatcher runs with, and what waits under them."""
+
+    #: hosts.yaml, as it was named at the start.
     file: str
-    hosts: dict[str, HostSettings]
-    #: A list: their order counts.
-    types: list[_Type]
-    dispatcher: DispatcherSettings
-    autoscaler: dict[str, object] = {}
-    waiting: list[_Lane] = []
+    hosts: Mapping[str, HostSettings]
+    #: In the order in which they are looked for.
+    types: tuple[TypeView, ...]
+    dispatcher: DispatcherView
+    autoscaler: Mapping[str, Any] = {}
+    waiting: tuple[WaitingLane, ...] = ()
 
 
-def fleet_json(fleet: Fleet, waiting: Mapping[Lane, int]) -> Mapping[str, Json]:
+class Told(NamedTuple):
+    """What a dispatcher runs with, and what waits there."""
+
+    fleet: Fleet
+    waiting: Mapping[Lane, int]
+
+
+def config_of(fleet: Fleet, waiting: Mapping[Lane, int]) -> Config:
     """What GET /v1/config says."""
-    told: dict[str, Json] = msgspec.to_builtins(
-        {
-            "file": fleet.file,
-            "hosts": fleet.hosts,
-            "types": list(fleet.types.values()),
-            "dispatcher": {name: getattr(fleet.dispatcher, name) for name in TOLD},
-            "autoscaler": fleet.autoscaler,
-            "waiting": [
-                {"type": lane.type, "model": lane.model, "count": count}
-                for lane, count in sorted(waiting.items())
-                if count
-            ],
-        },
-        enc_hook=_path,
+    settings = {name: getattr(fleet.dispatcher, name) for name in DispatcherView.__struct_fields__}
+    for name in _FOLDERS:
+        settings[name] = None if settings[name] is None else str(settings[name])
+    return Config(
+        file=fleet.file,
+        hosts=fleet.hosts,
+        types=tuple(_view(type_) for type_ in fleet.types.values()),
+        dispatcher=DispatcherView(**settings),
+        autoscaler=fleet.autoscaler,
+        waiting=tuple(
+            WaitingLane(type=lane.type, model=lane.model, count=count)
+            for lane, count in sorted(waiting.items())
+            if count
+        ),
     )
-    return told
 
 
-def read_fleet_json(body: bytes | str) -> Told:
+def _view(type_: TypeSettings) -> TypeView:
+    return TypeView(**{name: getattr(type_, name) for name in TypeView.__struct_fields__})
+
+
+def read_config(body: bytes | str) -> Told:
     """The inverse, as far as it was told. Raises NotAFleet."""
     try:
-        told = msgspec.json.decode(body, type=_Fleet, dec_hook=_read)
-    except (ValueError, NotImplementedError, RecursionError) as error:
+        told = msgspec.json.decode(body, type=Config)
+    except (ValueError, RecursionError) as error:
         raise NotAFleet(f"not what a dispatcher tells of its fleet: {error}") from error
+    settings = {name: getattr(told.dispatcher, name) for name in told.dispatcher.__struct_fields__}
+    for name in _FOLDERS:
+        settings[name] = None if settings[name] is None else Path(settings[name])
     fleet = Fleet(
         file=told.file,
         hosts=told.hosts,
         types={one.name: _type(one) for one in told.types},
-        dispatcher=told.dispatcher,
-        autoscaler=told.autoscaler,  # type: ignore[arg-type]  # out of JSON, so it is Json
+        dispatcher=DispatcherSettings(**settings),
+        autoscaler=told.autoscaler,
     )
     return Told(fleet, {Lane(one.type, one.model): one.count for one in told.waiting})
 
 
-def _type(told: _Type) -> TypeSettings:
+def _type(told: TypeView) -> TypeSettings:
     given = {name: getattr(told, name) for name in told.__struct_fields__}
     given["run"] = tuple(Option(*option) for option in told.run)
     return TypeSettings(**given)
@@ -115,19 +140,6 @@ def _type(told: _Type) -> TypeSettings:
 
 def untold(fleet: Fleet, other: Fleet) -> Fleet:
     """`fleet`, with what is never told taken from `other`: nobody can say whether it differs."""
-    taken = {name: getattr(other.dispatcher, name) for name in UNTOLD}
+    taken = {one.name: getattr(other.dispatcher, one.name) for one in fields(other.dispatcher)
+             if one.name in UNTOLD}  # fmt: skip
     return replace(fleet, dispatcher=replace(fleet.dispatcher, **taken))
-
-
-def _path(value: object) -> str:
-    if isinstance(value, Path):
-        return str(value)
-    raise NotImplementedError(f"no JSON for {type(value)}")
-
-
-def _read(kind: type, value: object) -> object:
-    if kind is object:
-        return value
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise NotImplementedError(f"no {kind} out of JSON")

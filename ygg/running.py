@@ -14,9 +14,9 @@ from pathlib import Path
 from ygg.addresses import HostPort, UnixPath, parse_address
 from ygg.board import configuration
 from ygg.changes import Work
-from ygg.client import DEFAULT_URL, Client, Problem
+from ygg.client import DEFAULT_URL, Client, Problem, WrongSettings
 from ygg.fleet import Fleet, HostSettings, TypeSettings
-from ygg.fleetjson import NotAFleet, read_fleet_json, untold
+from ygg.fleetjson import NotAFleet, read_config, untold
 from ygg.journal import Event
 from ygg.shapes import DispatcherStatus
 from ygg.stores.base import HostRow, StoreUnusable
@@ -57,12 +57,16 @@ def as_it_runs(url: str, new: Fleet) -> Before:
     """What the dispatcher at `url` runs with. Raises CantCompare, client.Unreachable."""
     try:
         status, settings = asyncio.run(_ask(url))
-        told = read_fleet_json(settings)
+        told = read_config(settings)
+    except WrongSettings as error:
+        raise CantCompare(str(error)) from error
     except Problem as problem:
-        older = problem.status == 404
-        why = "it is older than this ygg" if older else str(problem)
-        raise CantCompare(f"the dispatcher at {url} does not tell its settings: {why}") from problem
-    except (KeyError, TypeError, ValueError, NotAFleet) as error:
+        if problem.status == 404:
+            why = f"what answers at {url} is no dispatcher, or one of an older ygg"
+        else:
+            why = f"the dispatcher at {url} does not tell its settings: {problem}"
+        raise CantCompare(why) from problem
+    except (ValueError, NotAFleet) as error:
         raise CantCompare(f"what answers at {url} is no dispatcher: {error}") from error
     return Before(
         source=f"the dispatcher at {url} (ygg {status.version})",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.daemons import Servers, daemon, hosts_yaml, until, ygg
+from tests.system.daemons import Servers, counts, daemon, hosts_yaml, until, ygg
 
 pytestmark = pytest.mark.system
 
@@ -57,6 +57,41 @@ def test_the_store_tells_what_a_restart_would_change(state: Path) -> None:
     ]
 
 
+def test_the_dispatcher_that_runs_tells_what_runs_and_waits_too(tmp_path: Path) -> None:
+    servers = Servers()
+    h, i = servers.start("h"), servers.start("i")
+    for server in (h, i):
+        servers.gate(server, is_open=False)
+    with daemon(tmp_path / "state", hosts_yaml({"h": (h, 2), "i": (i, 1)})) as running:
+        hosts = tmp_path / "state" / "hosts.yaml"
+
+        def changes() -> list[str]:
+            told = json.loads(ygg("check", "--hosts", hosts, "--url", running.url, "--json").stdout)
+            assert told["compared_with"] == f"the dispatcher at {running.url} (ygg 0.1.0)"
+            texts = [change["text"] for change in told["changes"]]
+            return [text for text in texts if "listen" not in text]  # there a flag said otherwise
+
+        assert changes() == []
+        for _ in range(5):
+            running.client.call("POST", "/v1/tasks", {"title": "wait", "model": "m"})
+        until(lambda: counts(running) == {"open": 2, "in_progress": 3})
+        hosts.write_text(
+            f"hosts: {{h: {{url: '{h.url}', api: ollama, model: x, slots: {{start: 2, max: 2}}}}}}\n"
+            "types: {general: {run: [h], timeout: 2h}}\n"
+        )
+        found = changes()
+        for server in (h, i):
+            servers.gate(server, is_open=True)
+    servers.close()
+    assert "host i goes: nothing starts there any more; 1 task there may end first" in found
+    assert "host h: model m -> x" in found
+    assert "type general: timeout 3600 s -> 7200 s" in found
+    assert (
+        "2 tasks of type general with the model m that wait would be stranded: "
+        "no host is left for them (no_host) until one returns"
+    ) in found
+
+
 def test_with_nothing_to_compare_with_it_says_so(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.yaml"
     hosts.write_text("hosts: {h: {url: 'http://h:11434'}}\n")
@@ -80,3 +115,18 @@ def test_a_store_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
     assert done.returncode == 0, "hosts.yaml is good all the same"
     assert "this is not an SQLite file: move it away" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_dispatcher_is_not_compared_with(tmp_path: Path) -> None:
+    servers = Servers()
+    hosts = tmp_path / "hosts.yaml"
+    hosts.write_text("hosts: {h: {url: 'http://h:11434'}}\n")
+    for url, said in (
+        (servers.start("h").url, "is no dispatcher, or one of an older ygg"),
+        ("ftp://x", "'ftp://x' is no address of a dispatcher"),
+    ):
+        done = ygg("check", "--hosts", hosts, "--url", url)
+        assert done.returncode == 0, done.stderr
+        assert "What a restart would change is not known: " in done.stdout
+        assert said in done.stdout
+    servers.close()

@@ -11,8 +11,10 @@ import pytest
 from tests.web.serving import STORE_TROUBLE, Served, run, served
 from tests.worlds import fleet
 from ygg.board import Board, Reason, configuration_detail
+from ygg.changes import changes
 from ygg.faults import Cause, Failure
 from ygg.fleet import Option, SlotSettings
+from ygg.fleetjson import read_config
 from ygg.journal import Event, Kind
 from ygg.shapes import DispatcherStatus
 from ygg.stores.base import HostRow, Overview
@@ -20,6 +22,25 @@ from ygg.tasks import Held, Lane, Rank, Status, Waiting
 from ygg.web.limits import Limits
 from ygg.web.status import DownSince, Sight, dispatcher_status
 from ygg.web.views import IN_WORDS
+
+
+def test_the_settings_are_told_as_they_run(tmp_path: Path) -> None:
+    async def story() -> None:
+        runs = fleet({"h": 2, "idle": 1}, {"reasoning": ["h"]})
+        keyed = replace(runs.hosts["h"], key="env:H_KEY")
+        runs = replace(runs, hosts={**runs.hosts, "h": keyed})
+        async with served(tmp_path, runs) as w:
+            w.hold()
+            for number in range(4):
+                task = await w.submit(title="a task", type="reasoning", priority=number)
+                if number < 2:
+                    await w.until_running(task)
+            told = read_config((await w.ask("GET", "/v1/config")).body)
+            assert changes(told.fleet, w.dispatcher.fleet) == []
+            assert told.fleet.hosts["h"].key == "env:H_KEY", "where it is, not what"
+            assert told.waiting == {Lane("reasoning"): 2}, "of all priorities"
+
+    run(story())
 
 
 def test_status_is_the_whole_picture(tmp_path: Path) -> None:

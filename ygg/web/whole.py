@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 
 import msgspec
 from aiohttp import hdrs, web
@@ -12,8 +13,10 @@ from prometheus_client.exposition import choose_encoder
 
 from ygg.board import Reason
 from ygg.dispatcher import Draining
+from ygg.fleetjson import Config, config_of
 from ygg.metrics import BoardCollector
 from ygg.shapes import DispatcherStatus
+from ygg.tasks import Lane
 from ygg.web.parts import Parts
 from ygg.web.problems import Kind, store_problem
 from ygg.web.routes import STORE, Answer, Route, as_json
@@ -50,6 +53,14 @@ class WholeRoutes:
                 handle=self.status,
                 summary="The whole picture: hosts, what runs, waits, is blocked",
                 answers={200: Answer(about="as of now", kinds=(DispatcherStatus,))},
+            ),
+            Route(
+                method="GET",
+                path="/v1/config",
+                handle=self.config,
+                summary="The settings it runs with, and what waits under them",
+                about="Where keys and tokens are, never the secrets themselves.",
+                answers={200: Answer(about="as of now", kinds=(Config,))},
             ),
             Route(
                 method="GET",
@@ -95,6 +106,12 @@ class WholeRoutes:
                 wall=parts.wall(),
             )
         )
+
+    async def config(self, _: web.Request) -> web.Response:
+        dispatcher, waiting = self._dispatcher, Counter[Lane]()
+        for (lane, _priority), count in dispatcher.board.backlog.waiting.items():
+            waiting[lane] += count
+        return as_json(config_of(dispatcher.fleet, waiting))
 
     async def metrics(self, request: web.Request) -> web.Response:
         oldest, trouble = await self._parts.look(self._dispatcher.store.oldest())
