@@ -183,6 +183,15 @@ def test_a_late_first_token_sends_it_back_and_leaves_the_host_to_its_health_path
     told(story)
 
 
+def test_a_timeout_before_the_first_token_blocks_the_task_and_blames_no_host() -> None:
+    async def story(s: Scene) -> None:
+        task = await s.fails("timeout")
+        assert (task.status, task.strikes) == (Status.BLOCKED, 0)
+        assert s.told() == [(Kind.BLOCKED, "timeout")]
+
+    told(story)
+
+
 def test_a_busy_host_rests_and_the_task_goes_back_without_a_strike() -> None:
     async def story(s: Scene) -> None:
         task = await s.fails("busy", taken=True)
@@ -206,7 +215,9 @@ def test_a_misconfigured_option_goes_down_alone_and_the_task_goes_back(cause: st
 
 
 def test_every_cause_of_the_table_has_its_test_here() -> None:
-    assert sorted((*TASK, *HOST, *OPTION, "first_token", "busy")) == sorted(c.value for c in Cause)
+    assert sorted((*TASK, *HOST, *OPTION, "first_token", "timeout", "busy")) == sorted(
+        c.value for c in Cause
+    )
 
 
 def test_the_last_strike_blocks_the_task_and_still_tells_of_the_host() -> None:

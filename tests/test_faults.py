@@ -15,6 +15,7 @@ TASK = {
     "refused_answer",
     "answer_too_long",
     "deadline",
+    "timeout",
     "command_failed",
     "internal",
 }
@@ -27,7 +28,7 @@ HOST = {
     "no_final",
     "malformed",
     "stall",
-    "first_token",
+    "first_token",  # its health path decides whether its health suffers
     "request_timeout",  # 408
 }
 #: Nobody's fault: back to its place, the host rests.
@@ -53,9 +54,11 @@ def test_the_task_is_blocked_only_for_its_own_fault(cause: Cause) -> None:
 
 @pytest.mark.parametrize("cause", Cause)
 def test_health_suffers_where_the_fault_is(cause: Cause) -> None:
+    doubted = {"first_token", "timeout"}
     suffers = {
-        Hurts.NOBODY: TASK,
-        Hurts.HOST: HOST,
+        Hurts.NOBODY: TASK - doubted,
+        Hurts.HOST: HOST - doubted,
+        Hurts.DOUBT: doubted,
         Hurts.REST: BUSY,
         Hurts.OPTION: OPTION,
     }

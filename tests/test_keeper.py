@@ -84,7 +84,8 @@ class Kept:
         return self._told(self.keeper.failed(option, failure))
 
     def blocked(self, cause: Cause = Cause.EMPTY_ANSWER, option: Option = M) -> list[Note]:
-        return self._told(self.keeper.blocked(option, cause, f"it was {cause.value}"))
+        failure = Failure(cause, f"it was {cause.value}", taken=True)
+        return self._told(self.keeper.blocked(option, failure))
 
     def _told(self, notes: list[Note]) -> list[Note]:
         self.rows += notes
@@ -340,6 +341,23 @@ def test_a_late_first_token_on_a_host_that_does_not_answer_is_its_fault() -> Non
         await asyncio.sleep(0.1)
         assert k.mode() is Mode.DOWN
         assert k.modes_told() == ["up", "down"]
+
+    told(story)
+
+
+def test_a_timeout_before_the_first_token_has_a_host_asked_at_once_like_a_late_first_token() -> (
+    None
+):
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.active = 3
+        assert k.blocked(Cause.TIMEOUT) == [], "the host is not blamed"
+        await asyncio.sleep(0.1)
+        assert k.prober.looks == [0.0, 1.0]
+        k.prober.down = True
+        k.blocked(Cause.TIMEOUT)
+        await asyncio.sleep(0.1)
+        assert k.mode() is Mode.DOWN, "its health path says so"
 
     told(story)
 

@@ -81,7 +81,7 @@ class Endings:
             )
             return
         if failure.verdict.next is Next.BLOCK:
-            notes = self._keeper.blocked(option, failure.cause, failure.message)
+            notes = self._keeper.blocked(option, failure)
         else:
             notes = self._keeper.failed(option, failure)
         error, strike = failure.message, failure.strike

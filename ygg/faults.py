@@ -21,6 +21,7 @@ class Cause(StrEnum):
     REFUSED_ANSWER = "refused_answer"  # the model or its content filter declined
     ANSWER_TOO_LONG = "answer_too_long"  # past the size that ygg keeps
     DEADLINE = "deadline"  # the timeout passed while tokens still flowed
+    TIMEOUT = "timeout"  # the whole timeout passed before the first token
     COMMAND_FAILED = "command_failed"
     INTERNAL = "internal"  # a bug of ours or of a Python handler, seen with this task
     # The host's fault.
@@ -53,6 +54,8 @@ class Hurts(Enum):
 
     NOBODY = "nobody"
     HOST = "host"
+    #: Nothing is proven: it is looked at now, and its health path decides.
+    DOUBT = "doubt"
     #: The host takes no starts for a while, and is not ill.
     REST = "rest"
     #: This model on this host takes no starts until a probe passes.
@@ -79,6 +82,8 @@ VERDICTS: Final[Mapping[Cause, Verdict]] = {
     Cause.REFUSED_ANSWER: _TASK,
     Cause.ANSWER_TOO_LONG: _TASK,
     Cause.DEADLINE: _TASK,
+    # It was the task's own limit; whether the host would have answered, its health path says.
+    Cause.TIMEOUT: Verdict(next=Next.BLOCK, hurts=Hurts.DOUBT),
     Cause.COMMAND_FAILED: _TASK,
     Cause.INTERNAL: _TASK,
     Cause.REFUSED: _HOST,
@@ -88,7 +93,8 @@ VERDICTS: Final[Mapping[Cause, Verdict]] = {
     Cause.NO_FINAL: _HOST,
     Cause.MALFORMED: _HOST,
     Cause.STALL: _HOST,
-    Cause.FIRST_TOKEN: _HOST,
+    # Perhaps only a long queue or load.
+    Cause.FIRST_TOKEN: Verdict(next=Next.REOPEN, hurts=Hurts.DOUBT, strike=True),
     Cause.REQUEST_TIMEOUT: _HOST,
     Cause.BUSY: _REST,
     Cause.UNAUTHORISED: _OPTION,

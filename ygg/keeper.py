@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ygg.faults import Cause, Failure, Hurts
+from ygg.faults import Failure, Hurts
 from ygg.fleet import Option
 from ygg.health import Health, Mode, Streak, new_host, new_option
 from ygg.journal import Kind, Note
@@ -42,6 +42,11 @@ class _Kept:
     wrong: set[Option | None] = field(default_factory=set)
     #: Modes as last written to the journal, by option (None: the host itself).
     written: dict[Option | None, Mode] = field(default_factory=dict)
+
+    def doubt(self, now: float) -> None:
+        """Ask it now, even at work: its health path decides."""
+        self.doubted = True
+        self.health = self.health.doubted(now)
 
     def mode(self, what: Option | None) -> Mode:
         return self.health.mode if what is None else self.options[what].mode
@@ -103,16 +108,19 @@ class Keeper:
             kept.options[option] = kept.options[option].worked(self._now())
         return self._changes(option.host)
 
-    def blocked(self, option: Option, cause: Cause, message: str) -> list[Note]:
+    def blocked(self, option: Option, failure: Failure) -> list[Note]:
         """A task was blocked here, by its own fault as far as one task shows.
 
-        The host answered, so it is well. So many in a row say that the option is misconfigured.
+        So many in a row say that the option is misconfigured.
         """
         kept = self._hosts.get(option.host)
         if kept is None:
             return []
-        now = self._now()
-        kept.health = kept.health.worked(now)
+        now, cause, message = self._now(), failure.cause, failure.message
+        if failure.verdict.hurts is Hurts.DOUBT:
+            kept.doubt(now)
+        else:
+            kept.health = kept.health.worked(now)  # it answered
         streak = kept.streaks[option] = kept.streaks.get(option, Streak()).blocked(cause)
         health = kept.options.get(option)
         on_trial = health is not None and health.mode is Mode.TRIAL
@@ -131,10 +139,8 @@ class Keeper:
             return []
         now, message = self._now(), failure.message
         match failure.verdict.hurts:
-            case Hurts.HOST if failure.cause is Cause.FIRST_TOKEN:
-                # Perhaps only a long queue or load: its health path decides.
-                kept.doubted = True
-                kept.health = kept.health.doubted(now)
+            case Hurts.DOUBT:
+                kept.doubt(now)
             case Hurts.HOST:
                 kept.health = kept.health.failed(now, message)
             case Hurts.REST:

@@ -173,7 +173,12 @@ def test_every_cause_has_a_culprit_or_none(cause: Cause) -> None:
     if verdict.next is Next.BLOCK:
         assert said == "the task's fault"
     else:
-        words = {Hurts.HOST: "the host's fault", Hurts.REST: "nobody's", Hurts.OPTION: "configur"}
+        words = {
+            Hurts.HOST: "the host's fault",
+            Hurts.DOUBT: "the host's fault",
+            Hurts.REST: "nobody's",
+            Hurts.OPTION: "configur",
+        }
         assert words[verdict.hurts] in said
 
 

@@ -10,6 +10,8 @@ from email.utils import format_datetime
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests import bad_servers as bad
 from tests.bad_servers import Api, FakeServer, Fault
@@ -17,6 +19,7 @@ from tests.hosts.harness import PATIENT, Heard, ask, failure_of, label, request,
 from ygg.faults import Cause, Failure
 from ygg.hosts import chat
 from ygg.hosts.base import Limits
+from ygg.hosts.blame import read_date, retry_after_seconds
 from ygg.hosts.streams import LINE_BYTES_MAX
 
 BOTH: tuple[Api, ...] = ("ollama", "openai")
@@ -78,9 +81,66 @@ def test_status_decides_the_cause(api: Api, status: int, cause: Cause, taken: bo
 
 
 @both
-def test_does_not_support_is_about_the_model_and_not_the_task(api: Api) -> None:
-    found = failure(api, bad.status(400, '"m" does not support thinking'))
-    assert found.cause is Cause.UNSUPPORTED
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"m" does not support thinking',
+        "registry.ollama.ai/library/gemma:2b does not support tools",
+        '"nomic-embed-text" does not support chat',
+        "This server does not support completions. Start it without `--embeddings`",
+        "The model does not support Chat Completions API",
+    ],
+)
+def test_does_not_support_is_about_the_model_and_not_the_task(api: Api, said: str) -> None:
+    assert failure(api, bad.status(400, said)).cause is Cause.UNSUPPORTED
+
+
+@both
+@pytest.mark.parametrize(
+    "said",
+    [
+        "prompt too long: Why does Rust say: does not support foo",
+        "invalid input: why is it that my server says m does not support thinking",
+        "m does not support foo",
+    ],
+)
+def test_a_prompt_that_is_quoted_says_nothing_of_the_model(api: Api, said: str) -> None:
+    assert failure(api, bad.status(400, said)).cause is Cause.BAD_REQUEST
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999",
+        "Mon, 01 Jan 2024 00:00:00 +9999",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 2024 00:00:00",
+        "Mon, 99 Foo 99999999999 99:99:99 GMT",
+        "",
+    ],
+)
+def test_an_absurd_date_is_none(date: str) -> None:
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    assert read_date(date) is None
+    assert retry_after_seconds(date, now) is None
+
+
+@pytest.mark.pure
+@given(date=st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [-+]\d+"))
+def test_no_date_is_too_absurd_to_be_read(date: str) -> None:
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    seconds = retry_after_seconds(date, now)
+    assert seconds is None or 0 <= seconds <= 86400
+
+
+@pytest.mark.parametrize("header", ["Date", "Retry-After"])
+def test_an_absurd_date_beside_an_error_is_looked_over(header: str) -> None:
+    async def odd(peer: bad.Peer) -> None:
+        await peer.head(503, length=2, **{header: "Mon, 01 Jan 2024 00:00:00 +99999999999999"})
+        await peer.send(b"{}")
+
+    assert failure("ollama", odd).cause is Cause.BUSY
 
 
 @pytest.mark.parametrize(
@@ -168,7 +228,7 @@ def test_no_redirect_is_followed_and_its_host_is_named(api: Api) -> None:
         (bad.reset_before, PATIENT, Cause.RESET),
         (bad.close_before, PATIENT, Cause.RESET),
         (bad.silence, QUICK, Cause.FIRST_TOKEN),
-        (bad.silence, replace(QUICK, first_token=30.0, timeout=0.2), Cause.FIRST_TOKEN),
+        (bad.silence, replace(QUICK, first_token=30.0, timeout=0.2), Cause.TIMEOUT),
         (bad.head_then_silence, QUICK, Cause.FIRST_TOKEN),
         (bad.drip, QUICK, Cause.FIRST_TOKEN),
         (bad.stall_after("Half ", "an"), QUICK, Cause.STALL),
@@ -193,6 +253,22 @@ def test_connections_that_go_wrong(api: Api, fault: Fault, limits: Limits, cause
     assert (found.cause, found.taken) == (cause, True)
     if cause in {Cause.STALL, Cause.CUT_OFF, Cause.NO_FINAL} and found.partial:
         assert found.partial == "Half an"
+
+
+@both
+@pytest.mark.parametrize(
+    ("limits", "cause", "says"),
+    [
+        (replace(PATIENT, timeout=0.2), Cause.TIMEOUT, "its whole timeout of 0.2 s; raise the timeout"),
+        (replace(PATIENT, first_token=0.2), Cause.FIRST_TOKEN, "no token within 0.2 s"),
+    ],
+)  # fmt: skip
+def test_the_limit_that_passed_before_the_first_token_is_the_one_named(
+    api: Api, limits: Limits, cause: Cause, says: str
+) -> None:
+    found = failure(api, bad.silence, limits)
+    assert found.cause is cause
+    assert says in found.message
 
 
 @both

@@ -184,6 +184,26 @@ def test_a_final_object_of_an_old_server_that_leaves_out_what_is_zero() -> None:
     assert (heard.prompt, heard.completion) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"prompt_eval_count": -1, "eval_count": -7},
+        {"prompt_eval_count": 10**400, "total_duration": 10**400},
+        {"total_duration": 1e300, "load_duration": -5},
+        {"prompt_eval_count": "many", "eval_count": None, "total_duration": [1]},
+        {"prompt_eval_count": 1.5, "eval_duration": True},
+    ],
+)
+def test_counts_that_are_none_cost_no_answer(odd: dict[str, object]) -> None:
+    found, heard = answer(
+        bad.token("ollama", "Yes"),
+        bad.line("ollama", {"done": True, "done_reason": "stop", **odd}),
+    )
+    assert (found.text, found.completion_tokens, heard.completion) == ("Yes", 1, 1)
+    assert found.prompt_tokens in (0, 1)
+    assert not found.server_wait_seconds
+
+
 def test_time_that_does_not_add_up_is_no_wait() -> None:
     found, _ = answer(
         bad.token("ollama", "Yes"),

@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from tests.bad_servers import FakeServer, status
+from tests.bad_servers import FakeServer, Peer, status
 from tests.worlds import fleet
 from ygg.faults import Cause, Failure
 from ygg.fleet import Fleet, Option
@@ -108,6 +108,49 @@ def test_a_key_that_is_not_there_is_configuration() -> None:
             with pytest.raises(Failure, match="YGG_TEST_NO_SUCH_KEY") as caught:
                 await pool.look("h")
             assert caught.value.cause is Cause.UNAUTHORISED
+
+    asyncio.run(story())
+
+
+def test_a_server_without_a_path_for_its_memory_is_met_all_the_same() -> None:
+    async def story() -> None:
+        paths = {"/api/ps": (404, b"404 page not found")}
+        async with FakeServer("ollama", paths=paths) as server, Pool(at(server)) as pool:
+            await pool.look("h")
+            assert pool.place(Option("h", "m")).model == "m"
+            assert pool.memory() == {}
+
+    asyncio.run(story())
+
+
+def test_a_measure_of_a_server_that_was_met_anew_meanwhile_is_dropped() -> None:
+    async def story() -> None:
+        loaded = b'{"models":[{"name":"m:latest","size":900,"size_vram":700}]}'
+        paths = {"/api/ps": (200, loaded)}
+        async with (
+            FakeServer("ollama", paths=paths, models=("m",)) as server,
+            Pool(at(server, model=None)) as pool,
+        ):
+            await pool.look("h")
+            before = pool.place(Option("h", "m")).server
+            asked, held = asyncio.Event(), asyncio.Event()
+
+            async def late(peer: Peer) -> None:
+                asked.set()
+                await held.wait()
+                await peer.head(200, length=len(loaded))
+                await peer.send(loaded)
+
+            server.get_fault = late
+            measuring = asyncio.ensure_future(pool.measure())
+            await asked.wait()
+            server.get_fault = None
+            await pool.look_at_option(Option("h"))  # without a model's name it is met anew
+            now = pool.place(Option("h", "m")).server
+            assert now is not before
+            held.set()
+            await measuring
+            assert pool.place(Option("h", "m")).server is now
 
     asyncio.run(story())
 

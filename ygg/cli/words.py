@@ -24,6 +24,7 @@ _MODES: Final[Mapping[str, str]] = {
 _FAULTS: Final[Mapping[Hurts, str]] = {
     Hurts.NOBODY: "the task's fault",
     Hurts.HOST: "the host's fault",
+    Hurts.DOUBT: "the host's fault",
     Hurts.REST: "nobody's fault, the host is busy",
     Hurts.OPTION: "the fault of the host's configuration",
 }

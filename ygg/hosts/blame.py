@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
@@ -19,6 +19,13 @@ from ygg.faults import Cause, Failure
 
 _QUOTE_CHARACTERS: Final = 500
 _REST_SECONDS_MAX: Final = 86400.0
+#: The servers' own words, from their beginning: an error may quote a prompt that has them too.
+_UNSUPPORTED: Final = re.compile(
+    r"(\S+\s+){1,4}does not support (\S+ )?"
+    r"(thinking|tools?|insert|chat|generate|completions?|embeddings?|images?|vision|audio|"
+    r"multimodal|reranking|infill|system|reasoning|grammar|logprobs)\b",
+    re.IGNORECASE,
+)
 _NUMBER: Final = re.compile(r"\s*\d{1,12}(\.\d+)?\s*")
 
 #: What a person can do about it.
@@ -28,6 +35,7 @@ REMEDIES: Final[Mapping[Cause, str]] = {
     Cause.REFUSED_ANSWER: "change the prompt, or take a model without that filter",
     Cause.ANSWER_TOO_LONG: "set num_predict to bound the answer",
     Cause.DEADLINE: "raise the timeout of the task or its type, or lower num_predict",
+    Cause.TIMEOUT: "raise the timeout of the task or its type: the host may load or queue for long",
     Cause.REFUSED: "start the server, or correct `url:` in hosts.yaml",
     Cause.RESET: "look at the server's log: it may have died or been restarted",
     Cause.CUT_OFF: "look at the server's log: it may have died or been restarted",
@@ -69,7 +77,7 @@ _BY_STATUS: Final[Mapping[int, Blame]] = {
 
 def blame(status: int, said: str) -> Blame:
     """Whose fault an answer with this status is; `said` is the text that came with it."""
-    if status in {400, 405, 422, 501} and "does not support" in said:
+    if status in {400, 405, 422, 501} and _UNSUPPORTED.match(said):
         return Blame(Cause.UNSUPPORTED, taken=False)
     if found := _BY_STATUS.get(status):
         return found
@@ -125,11 +133,19 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return None
     if _NUMBER.fullmatch(value):
         return min(float(value), _REST_SECONDS_MAX)
-    try:
-        seconds = (parsedate_to_datetime(value) - now).total_seconds()
-    except (TypeError, ValueError):  # no date either, or one without a zone
+    until = read_date(value)
+    if until is None:
         return None
-    return min(max(0.0, math.ceil(seconds)), _REST_SECONDS_MAX)
+    return min(max(0.0, math.ceil((until - now).total_seconds())), _REST_SECONDS_MAX)
+
+
+def read_date(value: str) -> datetime | None:
+    """The moment that a header names; None where it names none: no date, no zone, an absurd one."""
+    try:
+        moment = parsedate_to_datetime(value)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def apart(failure: Failure) -> tuple[str, str]:

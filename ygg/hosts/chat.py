@@ -185,13 +185,17 @@ async def _read(exchange: _Exchange, response: aiohttp.ClientResponse, alarm: Al
 def _too_late(exchange: _Exchange, attempt: Attempt, *, again: bool) -> Failure:
     """Which limit it was that passed."""
     reply, limits = exchange.reply, exchange.limits
-    first = min(limits.first_token, limits.timeout)
+    waited_for = "token" if attempt.connected else "connection"
+    if not reply.tokens and limits.timeout < limits.first_token:
+        # Its own limit, the same on every host: sent back, it would go round for ever.
+        what = f"no {waited_for} within its whole timeout of {limits.timeout:g} s"
+        return reply.failure(Cause.TIMEOUT, what, taken=attempt.connected or again)
     if not attempt.connected:
         cause = Cause.RESET if again else Cause.REFUSED
-        what = f"no connection within {first:g} s"
+        what = f"no connection within {limits.first_token:g} s"
         return reply.failure(cause, what, taken=again, remedy=REMEDIES[Cause.REFUSED])
     if not reply.tokens:
-        return reply.failure(Cause.FIRST_TOKEN, f"no token within {first:g} s")
+        return reply.failure(Cause.FIRST_TOKEN, f"no token within {limits.first_token:g} s")
     if asyncio.get_running_loop().time() >= exchange.started + limits.timeout:
         what = f"still answering after {limits.timeout:g} s, at {reply.tokens} tokens"
         return reply.failure(Cause.DEADLINE, what)

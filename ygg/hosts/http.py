@@ -11,7 +11,6 @@ import base64
 import errno
 from contextlib import suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Final, TypeVar
 
@@ -20,7 +19,7 @@ import msgspec
 from yarl import URL
 
 from ygg.faults import Cause, Failure
-from ygg.hosts.blame import Where, read_error_body, retry_after_seconds
+from ygg.hosts.blame import Where, read_date, read_error_body, retry_after_seconds
 
 #: Name resolution, TCP and TLS together.
 CONNECT_SECONDS: Final = 5.0
@@ -246,8 +245,6 @@ def _target(response: aiohttp.ClientResponse) -> str:
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    now = datetime.now(UTC)
     # A date is by the server's clock, which may be wrong: so is its Date, by as much.
-    with suppress(ValueError):
-        now = parsedate_to_datetime(response.headers.get("Date", ""))
+    now = read_date(response.headers.get("Date", "")) or datetime.now(UTC)
     return retry_after_seconds(response.headers.get("Retry-After"), now)

@@ -31,13 +31,13 @@ class _Line(msgspec.Struct, gc=False):
     message: _Message | None = None
     done: bool = False
     done_reason: str | None = None
-    # Nanoseconds. A zero is left out.
-    total_duration: int = 0
-    load_duration: int = 0
-    prompt_eval_duration: int = 0
-    eval_duration: int = 0
-    prompt_eval_count: int = 0
-    eval_count: int = 0
+    # Nanoseconds. A zero is left out. Not checked here: what is none of them costs no answer.
+    total_duration: object = 0
+    load_duration: object = 0
+    prompt_eval_duration: object = 0
+    eval_duration: object = 0
+    prompt_eval_count: object = 0
+    eval_count: object = 0
     error: object = None
 
 
@@ -84,12 +84,11 @@ def read_line(line: bytes, reply: Reply) -> None:
     if said.done:
         reply.finish = said.done_reason or "stop"
         reply.ended = True
-        reply.prompt_tokens = said.prompt_eval_count
-        reply.completion_tokens = said.eval_count
+        reply.count(said.prompt_eval_count, said.eval_count)
         # What is left of its time is the wait on its semaphore, which no path of it shows.
-        busy = said.load_duration + said.prompt_eval_duration + said.eval_duration
-        if said.total_duration:
-            reply.server_wait_seconds = max(0, said.total_duration - busy) / 1e9
+        reply.wait(
+            said.total_duration, said.load_duration, said.prompt_eval_duration, said.eval_duration
+        )
 
 
 def chat_body(request: Request) -> bytes:

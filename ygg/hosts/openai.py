@@ -41,8 +41,9 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    # Not checked here: what is no number costs no answer.
+    prompt_tokens: object = None
+    completion_tokens: object = None
 
 
 class _Chunk(msgspec.Struct, gc=False):
@@ -114,8 +115,7 @@ def read_line(line: bytes, reply: Reply) -> None:
             reply.finish = choice.finish_reason
     if (usage := chunk.usage) is not None:
         # Totals: where every chunk has them, the last one counts.
-        reply.prompt_tokens = usage.prompt_tokens or 0
-        reply.completion_tokens = usage.completion_tokens or 0
+        reply.count(usage.prompt_tokens, usage.completion_tokens)
 
 
 def chat_body(request: Request) -> bytes:

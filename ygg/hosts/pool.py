@@ -87,8 +87,8 @@ class Pool:
         if settings.model is None:
             models = await server.models()
             only = models[0] if len(models) == 1 else ""
-        met = _Met(server, only, await server.parallelism(), await _memory(server))
-        self._met[settings.name] = met
+        met = _Met(server, only, await server.parallelism())
+        self._met[settings.name] = met = replace(met, memory=await _measured(settings.name, met))
         log.info(
             "event=host_met host=%s api=%s model=%s runs_at_once=%s",
             settings.name,
@@ -118,13 +118,9 @@ class Pool:
         for host, met in list(self._met.items()):
             if host in self._lost:
                 continue
-            try:
-                memory = await _memory(met.server)
-            except Failure as failure:
-                # Its health is judged by its looks and its work; this was only curiosity.
-                log.debug("event=not_measured host=%s why=%r", host, failure.message)
-                continue
-            self._met[host] = replace(met, memory=memory)
+            memory = await _measured(host, met)
+            if self._met.get(host) is met:  # it may have been met anew meanwhile
+                self._met[host] = replace(met, memory=memory)
 
     def place(self, option: Option) -> Place:
         """Raises Failure if the host was never met."""
@@ -152,6 +148,12 @@ class Pool:
         return met
 
 
-async def _memory(server: ModelServer) -> int | None:
-    loaded = await server.loaded()
+async def _measured(host: str, met: _Met) -> int | None:
+    """What its models take now; what was known, where it does not say."""
+    try:
+        loaded = await met.server.loaded()
+    except Failure as failure:
+        # Its health is judged by its looks and its work; this was only curiosity.
+        log.debug("event=not_measured host=%s why=%r", host, failure.message)
+        return met.memory
     return sum(model.gpu_memory_bytes for model in loaded) if loaded else None

@@ -11,6 +11,11 @@ from ygg.faults import Cause, Failure
 from ygg.hosts.base import Answer
 from ygg.hosts.blame import Where, read_error
 
+#: No prompt and no answer has so many tokens: a count above is a server's mistake.
+_TOKENS_MAX: Final = 10**8
+#: A year. No answer takes so long.
+_NANOSECONDS_MAX: Final = 366 * 86400 * 10**9
+
 #: Text and thinking together, in UTF-8. Longer answers are a model that can't stop.
 ANSWER_BYTES_MAX: Final = 8 * 2**20
 _PARTIAL_CHARACTERS: Final = 65536
@@ -71,6 +76,17 @@ class Reply:
                 Cause.ANSWER_TOO_LONG, f"its answer is longer than {ANSWER_BYTES_MAX >> 20} MiB"
             )
 
+    def count(self, prompt: object, completion: object) -> None:
+        """Take in the server's own counts. An answer is good whatever nonsense they are."""
+        self.prompt_tokens = _bounded(prompt, _TOKENS_MAX)
+        self.completion_tokens = _bounded(completion, _TOKENS_MAX)
+
+    def wait(self, whole: object, *busy: object) -> None:
+        """What is left of its time, in nanoseconds, is the wait inside it."""
+        if all_of_it := _bounded(whole, _NANOSECONDS_MAX):
+            busy_for = sum(_bounded(part, _NANOSECONDS_MAX) for part in busy)
+            self.server_wait_seconds = max(0, all_of_it - busy_for) / 1e9
+
     def failure(self, cause: Cause, what: str, *, taken: bool = True, remedy: str = "") -> Failure:
         """A failure inside this answer, with what of it had come."""
         return self.where.failure(cause, what, taken=taken, remedy=remedy, partial=self.partial)
@@ -126,6 +142,13 @@ class Reply:
         else:
             what, remedy = "the model stopped at once", ""
         return self.failure(Cause.EMPTY_ANSWER, f"empty answer: {what}", remedy=remedy)
+
+
+def _bounded(value: object, most: int) -> int:
+    """A number from outside as a count: 0 for what can be none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+        return 0
+    return int(value)
 
 
 def _split_thinking(text: str) -> tuple[str, str]:
