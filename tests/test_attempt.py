@@ -26,6 +26,9 @@ class Meter:
     def tokens(self, host: str, *, prompt: int, completion: int) -> None:
         self.heard.append((host, prompt, completion))
 
+    def violation(self) -> None:
+        raise AssertionError("no attempt knows invariants")
+
 
 def running() -> tuple[Attempt, asyncio.Task[None]]:
     """An attempt whose host was asked."""

@@ -11,11 +11,12 @@ from typing import Literal
 
 import pytest
 
-from tests.worlds import Failing, Losing, World, draft, fleet, refused, run_virtual, world
+from tests.worlds import Failing, Losing, NoMeter, World, draft, fleet, refused, run_virtual, world
 from ygg.artifacts import ArtifactError
 from ygg.dispatcher import Draining, NotAccepting, Unroutable
 from ygg.faults import Cause, Failure
 from ygg.fleet import DispatcherSettings, TypeSettings
+from ygg.hosts.base import Answer, Progress, Request
 from ygg.journal import Kind
 from ygg.lifecycle import Refused
 from ygg.stores.base import StoreError
@@ -548,5 +549,81 @@ def test_a_refused_connection_is_no_row_of_strikes() -> None:
             assert w.task(task_id).strikes == 0
             reopened = [e for e in w.store.tables.rows if e.kind is Kind.REOPENED]
             assert len(reopened) == 10
+
+    run_virtual(story())
+
+
+# -- mistakes of ours ------------------------------------------------------------------------------
+
+
+def violations(w: World) -> int:
+    meter = w.dispatcher._meter
+    assert isinstance(meter, NoMeter)
+    return meter.violations
+
+
+def test_a_row_that_makes_no_sense_ends_the_dispatcher_and_is_counted() -> None:
+    async def story() -> None:
+        async with world() as w:
+            await asyncio.sleep(1.0)
+            w.dispatcher._absorb([w.store.tables.rows[-1]])  # each row comes once
+            assert violations(w) == 1
+            await asyncio.sleep(1.0)
+
+    with pytest.raises(ExceptionGroup, match="unhandled") as caught:
+        run_virtual(story())
+    assert caught.group_contains(AssertionError, match="row")
+
+
+def test_an_end_that_was_written_behind_our_back_is_told_and_counted_and_frees_the_slot(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        async with world() as w:
+            w.servers["h"].seconds = 10.0
+            (first,) = await w.submit(draft("a"))
+            await w.until(lambda: w.servers["h"].running == 1)
+            listeners, w.store._listeners = w.store._listeners, []
+            await w.store.block(first, w.task(first).fence, error="other", reason="x", now=1.0)
+            w.store._listeners = listeners
+            await w.until(lambda: not w.dispatcher.attempts)
+            assert w.task(first).error == "other", "the fence holds"
+            (second,) = await w.submit(draft("b"))
+            await w.settled()
+            assert w.task(second).status is Status.CLOSED
+            assert violations(w) == 1
+            assert f"event=fence_moved task={first} host=h attempt=1" in caplog.text
+
+    run_virtual(story())
+
+
+def test_a_check_of_our_own_that_fails_in_an_attempt_blocks_it_and_is_counted() -> None:
+    async def story() -> None:
+        async with world() as w:
+
+            async def generate(request: Request, progress: Progress) -> Answer:
+                assert request.model != "m", "the model is m"
+                raise AssertionError
+
+            w.servers["h"].generate = generate  # type: ignore[method-assign]  # scripted by hand
+            (task,) = await w.submit(draft())
+            await w.settled()
+            assert "the model is m" in (w.task(task).error or "")
+            assert violations(w) == 1
+
+    run_virtual(story())
+
+
+def test_what_a_drain_could_not_write_is_told_with_its_task_and_host(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        store = Failing()
+        async with world(fleet(settings=DispatcherSettings(drain_seconds=1.0)), store=store) as w:
+            w.servers["h"].seconds = 1000.0
+            (task,) = await w.submit(draft("a"))
+            await w.until(lambda: w.servers["h"].running == 1)
+            store.broken = True
+        assert f"event=not_flushed task={task} host=h " in caplog.text
 
     run_virtual(story())

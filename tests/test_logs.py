@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import logging
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ygg.board import Board
+from ygg.journal import Event, Kind
 from ygg.logbook import Logbook, active_tasks
 from ygg.logs import LogFile, LogLines, start_logging
 
@@ -95,21 +98,26 @@ def test_a_full_disk_is_told_once_and_the_console_goes_on(tmp_path: Path) -> Non
 
 
 def test_values_from_outside_forge_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    import asyncio
+    detail = {"error": "boom\nevent=task_closed task=t2"}
+    blocked = Event(position=1, at=0.0, kind=Kind.BLOCKED, task="t1", detail=detail)
+    (line,) = logged(blocked, caplog)
+    assert "t1" in line
+    assert "\n" not in line
 
-    from ygg.board import Board
-    from ygg.journal import Event, Kind
 
+def test_a_dispatcher_that_ends_is_no_host(caplog: pytest.LogCaptureFixture) -> None:
+    left = Event(position=1, at=0.0, kind=Kind.LEFT, reason="d1 at home")
+    assert logged(left, caplog) == ["event=dispatcher_left dispatcher='d1 at home'"]
+
+
+def logged(event: Event, caplog: pytest.LogCaptureFixture) -> list[str]:
     async def story() -> None:
         board = Board()
         book = Logbook(board, asyncio.get_running_loop())
-        detail = {"error": "boom\nevent=task_closed task=t2"}
-        book.absorb([Event(position=1, at=0.0, kind=Kind.BLOCKED, task="t1", detail=detail)])
+        book.absorb([event])
         book.close()
         assert active_tasks(board) == {}
 
     with caplog.at_level(logging.INFO):
         asyncio.run(story())
-    told = [r.getMessage() for r in caplog.records if "t1" in r.getMessage()]
-    assert len(told) == 1
-    assert "\n" not in told[0]
+    return [r.getMessage() for r in caplog.records if r.name == "ygg.tasks"]

@@ -278,9 +278,14 @@ class Answers:
 
 
 class NoMeter:
+    violations = 0
+
     def tokens(self, host: str, *, prompt: int, completion: int) -> None:
         assert prompt >= 0
         assert completion >= 0
+
+    def violation(self) -> None:
+        self.violations += 1
 
 
 class LoopClock:

@@ -211,8 +211,9 @@ class Dispatcher:
             service.cancel()
         for attempt in self.attempts.values():
             log.error(
-                "event=not_flushed task=%s why=%r hint=%r",
+                "event=not_flushed task=%s host=%s why=%r hint=%r",
                 attempt.start.waiting.id,
+                attempt.start.option.host,
                 self.store_trouble or "its end was not written in time",
                 "it is still in_progress in the store: the next start rescues it",
             )
@@ -278,6 +279,7 @@ class Dispatcher:
             self._dispatch()
         except Exception as error:  # noqa: BLE001 - not the store's to handle: it ends us
             # The board no longer knows the truth: end, and begin anew from the store.
+            self._meter.violation()
             self._broken = error
             self._broke.set()
 
@@ -388,12 +390,16 @@ class Dispatcher:
         except Exception as error:
             # A bug of ours or of a handler: a person must see it, and the others must run on.
             log.exception("event=attempt_broke task=%s host=%s", task.id, option.host)
+            if isinstance(error, AssertionError):  # a handler's own became a Failure
+                self._meter.violation()
             failure = Failure(Cause.INTERNAL, f"internal error: {error!r}; see the log", taken=True)
         attempt.ending = True
         await self._endings.write(attempt, task, answer=answer, artifact=artifact, failure=failure)
         if self.attempts.get(task.id) is attempt and task.id in self.board.taken:
             # The end stood already, or another dispatcher's fence: no row of ours told of it.
-            log.error("event=fence_moved task=%s attempt=%d", task.id, task.attempt)
+            message = "event=fence_moved task=%s host=%s attempt=%d"
+            log.error(message, task.id, option.host, task.attempt)
+            self._meter.violation()
             self.board.give_back(task.id)
             self._dispatch()
 

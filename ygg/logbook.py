@@ -38,6 +38,8 @@ class Logbook:
             if event.task:
                 _log_task(event)
                 changed = changed or event.kind is Kind.STARTED or event.kind in ENDS_ATTEMPT
+            elif event.kind is Kind.LEFT:
+                tasks_log.info("event=dispatcher_left dispatcher=%s", _shown(event.reason))
             elif event.kind not in (Kind.OPENED, Kind.CONFIGURED):
                 _log_host(event)
         if changed and self._timer is None:

@@ -32,9 +32,12 @@ class Answers(Protocol):
 
 
 class Meter(Protocol):
-    """Hears of tokens as they flow."""
+    """Hears of tokens as they flow, and of mistakes of ours."""
 
     def tokens(self, host: str, *, prompt: int, completion: int) -> None: ...
+
+    def violation(self) -> None:
+        """Something was found that must never be."""
 
 
 class Clock(Protocol):
