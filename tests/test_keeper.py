@@ -40,17 +40,22 @@ class Prober:
     slow: float = 0.0
     looks: list[float] = field(default_factory=list)
     option_looks: list[float] = field(default_factory=list)
+    bug: Exception | None = None
 
     async def look(self, host: str) -> None:
         self.looks.append(self.clock())
         assert len(self.looks) < MOST_QUESTIONS, "a host is asked without end"
         await asyncio.sleep(self.slow)
+        if self.bug is not None:
+            raise self.bug
         if self.down:
             raise refused(host)
 
     async def look_at_option(self, option: Option) -> None:
         self.option_looks.append(self.clock())
         assert len(self.option_looks) < MOST_QUESTIONS, "an option is asked without end"
+        if self.bug is not None:
+            raise self.bug
         if not self.has_models:
             raise Failure(Cause.NO_MODEL, f"{option.host} has no {option.model}", taken=False)
 
@@ -446,6 +451,32 @@ def test_an_option_on_trial_goes_down_with_the_next_task_it_blocks() -> None:
         assert k.modes_told(Kind.OPTION) == ["down", "trial", "down"]
 
     told(story)
+
+
+# -- mistakes of ours ------------------------------------------------------------------------------
+
+
+def test_a_bug_that_a_look_meets_is_a_failed_look_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(k: Kept) -> None:
+        k.prober.bug = OverflowError("date value out of range")
+        await asyncio.sleep(30.0)
+        assert k.mode() is Mode.DOWN
+        health = k.keeper.host_health(H)
+        assert health is not None
+        assert "OverflowError" in health.reason
+        k.prober.bug = None
+        await asyncio.sleep(30.0)
+        assert k.mode() is Mode.UP
+        k.failed(Cause.NO_MODEL)
+        k.worked(OTHER)  # puts the host's own look off
+        k.prober.bug = OverflowError("date value out of range")
+        await asyncio.sleep(14.0)
+        assert k.option_mode() is Mode.DOWN
+
+    told(story)
+    assert caplog.text.count("event=look_broke host=h") == 2, "once of the host, once of the option"
 
 
 def test_a_fault_of_nobodys_changes_nothing() -> None:

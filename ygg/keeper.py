@@ -206,22 +206,21 @@ class Keeper:
     async def _ask(self, host: str, kept: _Kept) -> None:
         kept.doubted = False
         before = kept.health.mode
-        try:
-            await self._prober.look(host)
-        except Failure as failure:
-            kept.health = kept.health.probe_failed(self._now(), failure.message)
+        reason = await _answer(self._prober.look(host), host, kept.health.reason)
+        if reason is not None:
+            kept.health = kept.health.probe_failed(self._now(), reason)
             if before is not Mode.DOWN or not kept.health.unanswered > 1:
-                log.warning("event=host_down host=%s reason=%r", host, failure.message)
+                log.warning("event=host_down host=%s reason=%r", host, reason)
         else:
             kept.health = kept.health.probe_answered(self._now())
             if before is Mode.DOWN:
                 log.info("event=host_answers host=%s", host)
 
     async def _ask_option(self, kept: _Kept, option: Option) -> None:
-        try:
-            await self._prober.look_at_option(option)
-        except Failure as failure:
-            health = kept.options[option].probe_failed(self._now(), failure.message)
+        looking = self._prober.look_at_option(option)
+        reason = await _answer(looking, option.host, kept.options[option].reason)
+        if reason is not None:
+            health = kept.options[option].probe_failed(self._now(), reason)
         else:
             health = kept.options[option].probe_answered(self._now())
             log.info("event=option_answers host=%s model=%s", option.host, option.model)
@@ -280,3 +279,23 @@ class Keeper:
                     )
                 )
         return notes
+
+
+async def _answer(look: Awaitable[None], host: str, known: str) -> str | None:
+    """Why a look failed; None: it did not.
+
+    Args:
+        look: the question.
+        host: who is asked.
+        known: why the last one failed; what is known is not logged again.
+    """
+    try:
+        await look
+    except Failure as failure:
+        return failure.message
+    except Exception as error:  # a bug of ours, met at this host: the others must be asked on
+        reason = f"internal error: {error!r}; see the log"
+        if reason != known:
+            log.exception("event=look_broke host=%s", host)
+        return reason
+    return None
