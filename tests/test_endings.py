@@ -299,6 +299,18 @@ def test_after_a_drain_set_to_reopen_it_is_back_in_its_place() -> None:
     told(story, DispatcherSettings(after_drain="reopen"))
 
 
+def test_what_must_not_run_twice_is_blocked_by_a_drain_whatever_is_set() -> None:
+    async def story(s: Scene) -> None:
+        once = replace(s.fleet.types["general"], repeat=False)
+        s.fleet = replace(s.fleet, types={**s.fleet.types, "general": once})
+        s.attempt.stop = Stop.DRAINED
+        task = await s.ends()
+        assert (task.status, task.strikes) == (Status.BLOCKED, 0)
+        assert blocked_by_drain(task)
+
+    told(story, DispatcherSettings(after_drain="reopen"))
+
+
 def test_a_run_that_had_not_begun_when_the_drain_came_is_back_whatever_is_set() -> None:
     async def story(s: Scene) -> None:
         s.attempt.stop, s.attempt.began = Stop.DRAINED, None

@@ -57,7 +57,7 @@ class Endings:
             await self._outages.persist(
                 lambda now: store.finish(task.id, fence, outcome=Outcome.CANCELLED, now=now)
             )
-        elif self._fleet().dispatcher.after_drain == "block" and attempt.began is not None:
+        elif attempt.began is not None and self._blocks_what_was_cut(task):
             error = (
                 f"{DRAINED}: the dispatcher ended before its answer came; "
                 "`ygg retry --drained` sends it back"
@@ -67,6 +67,11 @@ class Endings:
             )
         else:
             await self._reopen(task, error=DRAINED, reason=DRAINED, strike=False, notes=())
+
+    def _blocks_what_was_cut(self, task: Task) -> bool:
+        """Whether a drain blocks what it cut off. What must not run twice is never sent back."""
+        fleet = self._fleet()
+        return fleet.dispatcher.after_drain == "block" or not fleet.types[task.type].repeat
 
     async def _end_failed(self, task: Task, option: Option, failure: Failure) -> None:
         again = self._fleet().types[task.type].repeat or not failure.taken
