@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -551,6 +551,73 @@ def test_a_refused_connection_is_no_row_of_strikes() -> None:
             assert len(reopened) == 10
 
     run_virtual(story())
+
+
+# -- one for all and all for one -------------------------------------------------------------------
+
+
+def test_a_task_that_asks_for_what_a_model_can_not_do_stops_nobody() -> None:
+    async def story() -> None:
+        async with world() as w:
+            refuse(w, lambda request: bool(request.options.get("think")))
+            odd, *good = await w.submit(
+                draft("odd", options={"think": True}, priority=0),
+                *(draft(f"g{n}") for n in range(5)),
+            )
+            await w.settled(within=30.0)
+            assert w.task(odd).status is Status.BLOCKED
+            assert w.task(odd).error == UNSUPPORTED
+            assert {w.task(one).status for one in good} == {Status.CLOSED}
+
+    run_virtual(story())
+
+
+def test_a_task_that_alone_fails_an_options_trials_is_given_up_and_the_next_one_is_tried() -> None:
+    async def story() -> None:
+        async with world() as w:
+            refuse(w, lambda request: request.messages[-1].content == "odd")
+            odd, *good = await w.submit(
+                draft("odd", priority=0), *(draft(f"g{n}") for n in range(5))
+            )
+            await w.settled(within=120.0)
+            assert w.task(odd).status is Status.BLOCKED
+            assert w.task(odd).error == UNSUPPORTED
+            assert {w.task(one).status for one in good} == {Status.CLOSED}
+
+    run_virtual(story())
+
+
+def test_a_model_that_fails_every_request_leaves_the_backlog_open_and_heals() -> None:
+    async def story() -> None:
+        async with world() as w:
+            sick = Failure(Cause.SERVER_ERROR, "500: out of memory", taken=True)
+            refuse(w, lambda _: True, sick)
+            await w.submit(*(draft(f"g{n}") for n in range(100)))
+            await asyncio.sleep(12 * 3600.0)
+            blocked = [t for t in w.tasks if t.status is Status.BLOCKED]
+            assert 1 <= len(blocked) <= 7, "the more fail alike, the less it is the task"
+            state = w.dispatcher.board.hosts["h"].options["m"]
+            assert "trials in a row failed alike: 500: out of memory" in state.reason
+            refuse(w, lambda _: False)
+            await w.settled()
+            assert len([t for t in w.tasks if t.status is Status.CLOSED]) == 100 - len(blocked)
+
+    run_virtual(story())
+
+
+UNSUPPORTED = '"m" does not support thinking'
+
+
+def refuse(w: World, which: Callable[[Request], bool], failure: Failure | None = None) -> None:
+    """From now on the server fails of these requests, and of no others."""
+    server = w.servers["h"]
+
+    async def generate(request: Request, progress: Progress) -> Answer:
+        if which(request):
+            raise failure or Failure(Cause.UNSUPPORTED, UNSUPPORTED, taken=False)
+        return await type(server).generate(server, request, progress)
+
+    server.generate = generate  # type: ignore[method-assign]  # scripted by hand
 
 
 # -- mistakes of ours ------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ygg.hosts.base import Answer
 from ygg.journal import Event, Kind
 from ygg.keeper import Keeper
 from ygg.outages import Outages
-from ygg.tasks import Held, Outcome, Status, Task
+from ygg.tasks import Draft, Held, Outcome, Status, Task
 
 pytestmark = [pytest.mark.pure, pytest.mark.timeout(60)]
 
@@ -73,7 +73,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(settings: DispatcherSettings | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    settings: DispatcherSettings | None = None, submitted: Draft | None = None
+) -> AsyncIterator[Scene]:
     loop = asyncio.get_running_loop()
     store, clock = Failing(), LoopClock(loop)
     outages = Outages(
@@ -89,7 +91,7 @@ async def scene(settings: DispatcherSettings | None = None) -> AsyncIterator[Sce
     async with asyncio.TaskGroup() as group:
         group.create_task(keeper.watch("h"))
         await asyncio.sleep(0.1)  # it answered
-        (added,) = await store.add([draft()], now=0.0)
+        (added,) = await store.add([submitted or draft()], now=0.0)
         task = await store.claim(added.task.id, option=H, seen=1, now=1.0)
         assert task is not None
         start = Start(waiting=added.task.waiting, option=H, seen=1)
@@ -101,10 +103,12 @@ async def scene(settings: DispatcherSettings | None = None) -> AsyncIterator[Sce
 
 
 def told(
-    story: Callable[[Scene], Awaitable[None]], settings: DispatcherSettings | None = None
+    story: Callable[[Scene], Awaitable[None]],
+    settings: DispatcherSettings | None = None,
+    submitted: Draft | None = None,
 ) -> None:
     async def whole() -> None:
-        async with scene(settings) as s:
+        async with scene(settings, submitted) as s:
             await story(s)
 
     run_virtual(whole())
@@ -212,6 +216,34 @@ def test_a_misconfigured_option_goes_down_alone_and_the_task_goes_back(cause: st
         assert health.mode is Mode.UP
 
     told(story)
+
+
+@pytest.mark.parametrize(
+    ("submitted", "is_its_own"),
+    [
+        (draft(options={"think": True}), True),
+        (draft(system="Be brief."), True),
+        (draft(model="m"), True),
+        (draft(options={"seed": 7}), False),  # as its type has it
+        (draft(system="Be kind."), False),
+        (draft(), False),
+    ],
+)
+def test_what_a_task_asked_for_and_its_type_did_not_is_its_own_fault_if_not_supported(
+    submitted: Draft, is_its_own: bool
+) -> None:
+    async def story(s: Scene) -> None:
+        general = replace(s.fleet.types["general"], options={"seed": 7}, system="Be kind.")
+        s.fleet = replace(s.fleet, types={**s.fleet.types, "general": general})
+        task = await s.fails("unsupported", taken=False)
+        if is_its_own:
+            assert (task.status, task.error) == (Status.BLOCKED, "it was unsupported")
+            assert s.told() == [(Kind.BLOCKED, "unsupported")], "the option is as well as before"
+        else:
+            assert task.status is Status.OPEN
+            assert s.told() == [(Kind.REOPENED, "unsupported"), (Kind.OPTION, "down")]
+
+    told(story, submitted=submitted)
 
 
 def test_every_cause_of_the_table_has_its_test_here() -> None:

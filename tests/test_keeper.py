@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worlds import refused, run_virtual
-from ygg.faults import Cause, Failure
+from ygg.faults import Cause, Failure, Hurts, Next, Verdict
 from ygg.fleet import Option
 from ygg.health import Mode
 from ygg.journal import Kind, Note
@@ -86,11 +86,26 @@ class Kept:
         self, cause: Cause, option: Option = M, *, retry_after: float | None = None
     ) -> list[Note]:
         failure = Failure(cause, f"it was {cause.value}", taken=True, retry_after=retry_after)
-        return self._told(self.keeper.failed(option, failure))
+        return self._told(self.keeper.failed(option, failure, task="t1").notes)
 
-    def blocked(self, cause: Cause = Cause.EMPTY_ANSWER, option: Option = M) -> list[Note]:
-        failure = Failure(cause, f"it was {cause.value}", taken=True)
-        return self._told(self.keeper.blocked(option, failure))
+    async def fails_on_trial(
+        self, cause: Cause, *, task: str, message: str = "it failed", option: Option = M
+    ) -> Verdict:
+        """Wait for host and option to take a task again, and have it fail."""
+        while Mode.TRIAL not in (self.mode(), self.option_mode(option)):
+            await asyncio.sleep(1.0)
+        while self.option_mode(option) is Mode.DOWN or self.mode() is Mode.DOWN:
+            await asyncio.sleep(1.0)
+        failure = Failure(cause, message, taken=True)
+        judged = self.keeper.failed(option, failure, task=task)
+        self._told(judged.notes)
+        return judged.verdict
+
+    def blocked(
+        self, cause: Cause = Cause.EMPTY_ANSWER, option: Option = M, *, message: str = ""
+    ) -> list[Note]:
+        failure = Failure(cause, message or f"it was {cause.value}", taken=True)
+        return self._told(self.keeper.blocked(option, failure, task="t1"))
 
     def _told(self, notes: list[Note]) -> list[Note]:
         self.rows += notes
@@ -270,9 +285,10 @@ def test_each_trial_that_fails_doubles_the_pause_before_the_next_up_to_a_minute(
     async def story(k: Kept) -> None:
         await asyncio.sleep(1.0)
         pauses = []
-        for _ in range(9):
+        for number in range(9):
             failed_at = k.clock()
-            k.failed(Cause.SERVER_ERROR)
+            # Each in another way than the last: alike they would show that it is the option.
+            k.failed((Cause.SERVER_ERROR, Cause.RESET)[number % 2])
             while k.mode() is not Mode.TRIAL:
                 await asyncio.sleep(0.25)
             pauses.append(k.prober.looks[-1] - failed_at)
@@ -449,6 +465,106 @@ def test_an_option_on_trial_goes_down_with_the_next_task_it_blocks() -> None:
         k.blocked(Cause.BAD_REQUEST)
         assert k.option_mode() is Mode.DOWN
         assert k.modes_told(Kind.OPTION) == ["down", "trial", "down"]
+        assert k.rows[-1].reason == "a task was blocked with bad_request: it was bad_request"
+
+    told(story)
+
+
+@pytest.mark.parametrize(
+    ("messages", "mode"),
+    [
+        ([f"400: invalid option: task {n}" for n in range(5)], Mode.DOWN),
+        ([f"400: no file '{name}' there" for name in "abcde"], Mode.DOWN),
+        ([f"400: the prompt can't hold {name}" for name in "abcde"], Mode.UP),
+        (["400: it can't be so"] * 4 + ["400: it won't be so"], Mode.UP),
+    ],
+)
+def test_one_error_is_one_but_for_numbers_and_what_is_quoted(
+    messages: list[str], mode: Mode
+) -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        for message in messages:
+            k.blocked(Cause.BAD_REQUEST, message=message)
+        assert k.option_mode() is mode
+
+    told(story)
+
+
+# -- trials that fail alike ------------------------------------------------------------------------
+
+
+def test_the_third_trial_in_a_row_that_fails_alike_says_that_it_is_the_option() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(Cause.SERVER_ERROR)
+        for task in ("t1", "t1"):
+            verdict = await k.fails_on_trial(
+                Cause.SERVER_ERROR, task=task, message=f"500: {k.clock()}"
+            )
+            assert (verdict.hurts, verdict.strike) == (Hurts.HOST, True)
+        for _ in range(3):
+            verdict = await k.fails_on_trial(Cause.SERVER_ERROR, task="t2", message="500: 7.5")
+            assert (verdict.next, verdict.hurts, verdict.strike) == (
+                Next.REOPEN,
+                Hurts.OPTION,
+                False,
+            )
+            assert k.option_mode() is Mode.DOWN
+            assert k.mode() is not Mode.DOWN, "its other models may be well"
+        assert "trials in a row failed alike: 500: 7.5" in k.rows[-1].reason
+
+    told(story)
+
+
+@pytest.mark.parametrize("between", ["an answer", "another error", "a task's own fault"])
+def test_trials_are_alike_only_in_a_row(between: str) -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(Cause.SERVER_ERROR)
+        for _ in range(2):
+            await k.fails_on_trial(Cause.SERVER_ERROR, task="t1")
+        match between:
+            case "an answer":
+                await asyncio.sleep(60.0)
+                k.worked()
+                k.failed(Cause.SERVER_ERROR)
+            case "another error":
+                await k.fails_on_trial(Cause.SERVER_ERROR, task="t1", message="another")
+            case _:
+                await asyncio.sleep(60.0)
+                k.blocked()
+                k.failed(Cause.SERVER_ERROR)
+        assert (await k.fails_on_trial(Cause.SERVER_ERROR, task="t1")).hurts is Hurts.HOST
+
+    told(story)
+
+
+@pytest.mark.parametrize("cause", [Cause.UNSUPPORTED, Cause.SERVER_ERROR, Cause.RESET])
+def test_a_task_is_given_up_after_two_trials_and_the_next_after_four(cause: Cause) -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(cause)
+        ends = []
+        for number in range(2):
+            trials = 1
+            while (await k.fails_on_trial(cause, task=f"t{number}")).next is Next.REOPEN:
+                trials += 1
+                if cause is not Cause.UNSUPPORTED and (number, trials) == (0, 3):
+                    break  # three strikes by then: the store blocks it
+            ends.append(trials)
+        assert ends == [2 if cause is Cause.UNSUPPORTED else 3, 4]
+
+    told(story)
+
+
+def test_an_answer_about_the_task_alone_is_no_word_about_the_option() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        for _ in range(9):
+            assert k.keeper.answered(M) == []
+        assert k.option_mode() is Mode.UP
+        assert k.keeper.answered(Option("gone")) == []
 
     told(story)
 

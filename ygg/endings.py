@@ -7,11 +7,12 @@ keeper.py's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ygg.attempt import Attempt, Stop
-from ygg.faults import Failure, Next
-from ygg.fleet import Fleet, Option
+from ygg.faults import Cause, Failure, Next
+from ygg.fleet import Fleet, Option, TypeSettings
 from ygg.hosts.base import Answer
 from ygg.journal import Note
 from ygg.keeper import Keeper
@@ -74,31 +75,23 @@ class Endings:
         return fleet.dispatcher.after_drain == "block" or not fleet.types[task.type].repeat
 
     async def _end_failed(self, task: Task, option: Option, failure: Failure) -> None:
-        again = self._fleet().types[task.type].repeat or not failure.taken
-        if failure.verdict.next is Next.REOPEN and again:
-            notes = self._keeper.failed(option, failure)
-            await self._reopen(
-                task,
-                error=failure.message,
-                reason=failure.cause.value,
-                strike=failure.strike,
-                notes=notes,
-            )
-            return
-        if failure.verdict.next is Next.BLOCK:
-            notes = self._keeper.blocked(option, failure)
+        settings, verdict, keeper = self._fleet().types[task.type], failure.verdict, self._keeper
+        if verdict.next is Next.BLOCK:
+            notes = keeper.blocked(option, failure, task=task.id)
+        elif failure.cause is Cause.UNSUPPORTED and _brings_its_own(task, settings):
+            # Not what the option is for, but what this task asked of it.
+            verdict = replace(verdict, next=Next.BLOCK)
+            notes = keeper.answered(option)
         else:
-            notes = self._keeper.failed(option, failure)
-        error, strike = failure.message, failure.strike
+            verdict, notes = keeper.failed(option, failure, task=task.id)
+        strike = failure.strike and verdict.strike
+        error, reason = failure.message, failure.cause.value
+        if verdict.next is Next.REOPEN and (settings.repeat or not failure.taken):
+            await self._reopen(task, error=error, reason=reason, strike=strike, notes=notes)
+            return
         await self._outages.persist(
             lambda now: self._store.block(
-                task.id,
-                task.fence,
-                error=error,
-                reason=failure.cause.value,
-                strike=strike,
-                now=now,
-                notes=notes,
+                task.id, task.fence, error=error, reason=reason, strike=strike, now=now, notes=notes
             )
         )
 
@@ -117,6 +110,15 @@ class Endings:
                 notes=notes,
             )
         )
+
+
+def _brings_its_own(task: Task, settings: TypeSettings) -> bool:
+    """Whether the task asks for something that its type does not."""
+    return (
+        any(settings.options.get(name) != value for name, value in task.options.items())
+        or task.system not in (None, settings.system)
+        or bool(task.model)
+    )
 
 
 def _about(answer: Answer) -> dict[str, Json]:

@@ -73,7 +73,8 @@ class Verdict:
 _TASK: Final = Verdict(next=Next.BLOCK, hurts=Hurts.NOBODY)
 _HOST: Final = Verdict(next=Next.REOPEN, hurts=Hurts.HOST, strike=True)
 _REST: Final = Verdict(next=Next.REOPEN, hurts=Hurts.REST)
-_OPTION: Final = Verdict(next=Next.REOPEN, hurts=Hurts.OPTION)
+#: The option's configuration; also what trials that fail alike come to (keeper.py).
+MISCONFIGURED: Final = Verdict(next=Next.REOPEN, hurts=Hurts.OPTION)
 
 #: Rule 8, whole. Every cause has its line; a test holds it against the design's words.
 VERDICTS: Final[Mapping[Cause, Verdict]] = {
@@ -97,9 +98,9 @@ VERDICTS: Final[Mapping[Cause, Verdict]] = {
     Cause.FIRST_TOKEN: Verdict(next=Next.REOPEN, hurts=Hurts.DOUBT, strike=True),
     Cause.REQUEST_TIMEOUT: _HOST,
     Cause.BUSY: _REST,
-    Cause.UNAUTHORISED: _OPTION,
-    Cause.NO_MODEL: _OPTION,
-    Cause.UNSUPPORTED: _OPTION,
+    Cause.UNAUTHORISED: MISCONFIGURED,
+    Cause.NO_MODEL: MISCONFIGURED,
+    Cause.UNSUPPORTED: MISCONFIGURED,
 }
 
 

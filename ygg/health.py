@@ -6,6 +6,7 @@ feeds what it saw in here and writes down what changed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -148,20 +149,76 @@ def new_option() -> Health:
     return Health(pace=OPTION_PACE, mode=Mode.UP)
 
 
-#: So many tasks in a row blocked with one cause on one option say that it is the option.
+_QUOTED: Final = re.compile(r"""(?<!\w)(['"`]).*?\1(?!\w)""")
+_DIGITS: Final = re.compile(r"\d+")
+
+
+def alike(message: str) -> str:
+    """A message without what differs from task to task: numbers, and what is quoted."""
+    return _DIGITS.sub("0", _QUOTED.sub("''", message))
+
+
+#: So many tasks in a row blocked with one error on one option say that it is the option.
 STREAK: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Streak:
-    """Tasks in a row that one option blocked with the same cause."""
+    """Tasks in a row that one option blocked with the same error."""
 
     cause: Cause | None = None
+    #: As `alike` has it.
+    message: str = ""
     count: int = 0
 
-    def blocked(self, cause: Cause) -> Streak:
-        return Streak(cause=cause, count=self.count + 1 if cause is self.cause else 1)
+    def blocked(self, cause: Cause, message: str) -> Streak:
+        message = alike(message)
+        same = (cause, message) == (self.cause, self.message)
+        return Streak(cause=cause, message=message, count=self.count + 1 if same else 1)
 
     @property
     def too_long(self) -> bool:
         return self.count >= STREAK
+
+
+#: So many trials in a row that failed alike say that it is the option, and not a bad hour.
+TRIALS: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trials:
+    """Trials of one option in a row that failed alike, and with which tasks.
+
+    The least task is the trial again and again: one that can't be done here must not stop an
+    option for all behind it, and an option that can do nothing must not eat the backlog. So a
+    task is given up after two trials, the next one after four, then eight: the more tasks failed
+    alike, the less it is the task.
+    """
+
+    cause: Cause | None = None
+    #: As `alike` has it.
+    message: str = ""
+    count: int = 0
+    #: The task of the last one, and how many in a row it was.
+    task: str = ""
+    of_task: int = 0
+    #: How many tasks it were.
+    tasks: int = 0
+
+    def failed(self, cause: Cause, message: str, task: str) -> Trials:
+        message = alike(message)
+        if (cause, message) != (self.cause, self.message):
+            return Trials(cause=cause, message=message, count=1, task=task, of_task=1, tasks=1)
+        if task != self.task:
+            return replace(
+                self, count=self.count + 1, task=task, of_task=1, tasks=min(self.tasks + 1, 30)
+            )
+        return replace(self, count=self.count + 1, of_task=self.of_task + 1)
+
+    @property
+    def blame_option(self) -> bool:
+        return self.count >= TRIALS
+
+    @property
+    def give_task_up(self) -> bool:
+        return self.of_task >= 1 << self.tasks

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
-from ygg.faults import Failure, Hurts
+from ygg.faults import MISCONFIGURED, Failure, Hurts, Next, Verdict
 from ygg.fleet import Option
-from ygg.health import Health, Mode, Streak, new_host, new_option
+from ygg.health import Health, Mode, Streak, Trials, new_host, new_option
 from ygg.journal import Kind, Note
 
 log = logging.getLogger("ygg.health")
@@ -30,11 +30,20 @@ class Prober(Protocol):
         """Whether the model is there, without spending a token."""
 
 
+class Judged(NamedTuple):
+    """What a failure means, seen with those before it."""
+
+    verdict: Verdict
+    #: Rows that must be committed.
+    notes: list[Note]
+
+
 @dataclass(slots=True)
 class _Kept:
     health: Health
     options: dict[Option, Health] = field(default_factory=dict)
     streaks: dict[Option, Streak] = field(default_factory=dict)
+    trials: dict[Option, Trials] = field(default_factory=dict)
     #: Set to have it looked at anew: a timer changed.
     stir: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: bool = False
@@ -50,6 +59,15 @@ class _Kept:
 
     def mode(self, what: Option | None) -> Mode:
         return self.health.mode if what is None else self.options[what].mode
+
+    def on_trial(self, option: Option) -> bool:
+        health = self.options.get(option)
+        return Mode.TRIAL in (self.health.mode, None if health is None else health.mode)
+
+    def option_down(self, option: Option, now: float, why: str, task: str) -> None:
+        self.options[option] = (self.options.get(option) or new_option()).failed(now, why)
+        message = "event=option_down host=%s model=%s task=%s reason=%r"
+        log.warning(message, option.host, option.model, task, why)
 
 
 class Keeper:
@@ -103,12 +121,21 @@ class Keeper:
         if kept is None:
             return []
         kept.health = kept.health.worked(self._now())
+        kept.trials.pop(option, None)
         kept.streaks.pop(option, None)
         if option in kept.options:
             kept.options[option] = kept.options[option].worked(self._now())
         return self._changes(option.host)
 
-    def blocked(self, option: Option, failure: Failure) -> list[Note]:
+    def answered(self, option: Option) -> list[Note]:
+        """The host answered, and what it said is about the task alone."""
+        kept = self._hosts.get(option.host)
+        if kept is None:
+            return []
+        kept.health = kept.health.worked(self._now())
+        return self._changes(option.host)
+
+    def blocked(self, option: Option, failure: Failure, *, task: str) -> list[Note]:
         """A task was blocked here, by its own fault as far as one task shows.
 
         So many in a row say that the option is misconfigured.
@@ -121,24 +148,33 @@ class Keeper:
             kept.doubt(now)
         else:
             kept.health = kept.health.worked(now)  # it answered
-        streak = kept.streaks[option] = kept.streaks.get(option, Streak()).blocked(cause)
+        kept.trials.pop(option, None)
+        streak = kept.streaks.get(option, Streak()).blocked(cause, message)
+        kept.streaks[option] = streak
         health = kept.options.get(option)
-        on_trial = health is not None and health.mode is Mode.TRIAL
-        if streak.too_long or on_trial:
-            why = f"{streak.count} tasks in a row were blocked with {cause.value}: {message}"
-            kept.options[option] = (health or new_option()).failed(now, why)
-            log.warning(
-                "event=option_down host=%s model=%s reason=%r", option.host, option.model, why
-            )
+        if streak.too_long or (health is not None and health.mode is Mode.TRIAL):
+            many = "a task was" if streak.count == 1 else f"{streak.count} tasks in a row were"
+            kept.option_down(option, now, f"{many} blocked with {cause.value}: {message}", task)
         return self._changes(option.host)
 
-    def failed(self, option: Option, failure: Failure) -> list[Note]:
-        """An attempt failed here, not by the task's fault."""
-        kept = self._hosts.get(option.host)
+    def failed(self, option: Option, failure: Failure, *, task: str) -> Judged:
+        """An attempt failed here, not by the task's fault as far as one attempt shows.
+
+        Trials that fail alike show more: it is the option, or after all the task.
+        """
+        kept, verdict = self._hosts.get(option.host), failure.verdict
         if kept is None:
-            return []
+            return Judged(verdict, [])
         now, message = self._now(), failure.message
-        match failure.verdict.hurts:
+        if kept.on_trial(option) and (failure.strike or verdict.hurts is Hurts.OPTION):
+            trials = kept.trials.get(option, Trials()).failed(failure.cause, message, task)
+            kept.trials[option] = trials
+            if trials.blame_option and verdict.hurts is not Hurts.OPTION:
+                verdict = MISCONFIGURED
+                message = f"{trials.count} trials in a row failed alike: {message}"
+            if trials.give_task_up and verdict.hurts is Hurts.OPTION:
+                verdict = replace(verdict, next=Next.BLOCK)
+        match verdict.hurts:
             case Hurts.DOUBT:
                 kept.doubt(now)
             case Hurts.HOST:
@@ -146,17 +182,10 @@ class Keeper:
             case Hurts.REST:
                 kept.health = kept.health.busy(now, failure.retry_after, message)
             case Hurts.OPTION:
-                health = kept.options.get(option) or new_option()
-                kept.options[option] = health.failed(now, message)
-                log.warning(
-                    "event=option_down host=%s model=%s reason=%r",
-                    option.host,
-                    option.model,
-                    message,
-                )
+                kept.option_down(option, now, message, task)
             case Hurts.NOBODY:
                 pass
-        return self._changes(option.host)
+        return Judged(verdict, self._changes(option.host))
 
     # -- asking --------------------------------------------------------------------------------
 

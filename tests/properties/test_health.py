@@ -11,7 +11,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ygg.faults import Cause
-from ygg.health import HOST_PACE, OPTION_PACE, Health, Mode, Streak, new_host, new_option
+from ygg.health import (
+    HOST_PACE,
+    OPTION_PACE,
+    Health,
+    Mode,
+    Streak,
+    Trials,
+    alike,
+    new_host,
+    new_option,
+)
 
 pytestmark = pytest.mark.pure
 
@@ -272,10 +282,38 @@ def test_options_are_asked_at_a_pace_of_their_own() -> None:
     assert HOST_PACE.first < OPTION_PACE.first
 
 
-@given(causes=st.lists(st.sampled_from((Cause.BAD_REQUEST, Cause.EMPTY_ANSWER)), max_size=20))
-def test_five_tasks_in_a_row_blocked_with_one_cause_are_a_streak(causes: list[Cause]) -> None:
+errors = st.lists(
+    st.tuples(
+        st.sampled_from((Cause.BAD_REQUEST, Cause.EMPTY_ANSWER)),
+        st.sampled_from(("too long", "too short")),
+        st.integers(0, 10**6),
+    ),
+    max_size=20,
+)
+
+
+@given(errors=errors)
+def test_five_tasks_in_a_row_blocked_with_one_error_are_a_streak(
+    errors: list[tuple[Cause, str, int]],
+) -> None:
     streak = Streak()
     assert not streak.too_long
-    for index, cause in enumerate(causes, start=1):
-        streak = streak.blocked(cause)
-        assert streak.too_long == (index >= 5 and len(set(causes[index - 5 : index])) == 1)
+    for index, (cause, words, number) in enumerate(errors, start=1):
+        streak = streak.blocked(cause, f"400: {words} by {number} at '{number} {words}'")
+        five = {error[:2] for error in errors[index - 5 : index]} if index >= 5 else set()
+        assert streak.too_long == (len(five) == 1)
+
+
+@given(pool=st.integers(1, 6), trials=st.integers(1, 300))
+def test_of_a_backlog_that_fails_alike_only_few_are_given_up(pool: int, trials: int) -> None:
+    """Each trial is the least task that was not given up: the head moves on, ever more slowly."""
+    seen, given_up = Trials(), 0
+    for _ in range(trials):
+        seen = seen.failed(Cause.SERVER_ERROR, "500", f"t{given_up}")
+        given_up += seen.give_task_up
+    assert 2 ** (given_up + 1) - 2 <= trials < 2 ** (given_up + 2) - 2
+
+
+@given(text=st.text(max_size=200))
+def test_what_is_alike_stays_alike(text: str) -> None:
+    assert alike(alike(text)) == alike(text)
