@@ -18,8 +18,9 @@ import msgspec
 from ygg.journal import Event, Kind
 from ygg.web.views import row_json
 
-#: Rows that are kept, at least; twice as many at most.
-KEPT: Final = 4096
+#: Rows that are kept, at least; twice as many at most. A reader who is further behind reads the
+#: store; more would cost megabytes while nobody reads.
+KEPT: Final = 1024
 #: A piece of a stream is whole rows, and no longer than this once it has one.
 PIECE_BYTES: Final = 128 * 1024
 #: Rows that are looked at for one piece.
