@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compare check test prove bench lint docs clean tools venv
+.PHONY: help demo compare check test prove bench lint docs sessions clean tools venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench: $(TEST_ENV)/.made ## measure on this machine; prints and keeps bench/resu
 
 docs: $(TEST_ENV)/.made ## write the generated pages of docs/ anew
 	$(TEST_ENV)/bin/python -m tools.reference
+
+sessions: $(TEST_ENV)/.made ## record docs/sessions/ anew, with real models: a few minutes
+	$(TEST_ENV)/bin/python -m tools.record
 
 clean: ## remove everything that these commands made
 	rm -rf .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -62,7 +62,7 @@ TOP_KEYS: Final[Keys] = {
 
 SLOT_KEYS: Final[Keys] = {
     "start": Key(
-        _SLOT, "The limit to start with. An edit sets the limit to it at once.", "2",
+        _SLOT, "The limit to start with. When it is edited, the limit is this again, whatever it was.", "2",
         without="`pin`, else `min`",
     ),
     "min": Key(_SLOT, "No limit is ever under it.", "2", default="1"),

@@ -28,7 +28,7 @@ _FIGURES: Final = (
     (r"(?<=localhost:)\d+\b", "PORT"),
     (r"\b\d+(?:\.\d+)? (?=m?s\b)", "N "),
     (r"(?<=seconds=)\d+(?:\.\d+)?(?:e-\d+)?", "N"),
-    (r"\bpid[= ]\d+", "pid=N"),
+    (r"\b(pid=|process )\d+", r"\1N"),
 )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ import pytest
 from tests.docs.blocks import Page, read_page
 from tests.docs.pages import run_page
 from tests.system.conftest import StartServer
-from tests.system.daemons import Servers, daemon
+from tests.system.daemons import Daemon, Servers, daemon, until
 from tools.shell import Shell
+from ygg.board import Reason
 
 pytestmark = pytest.mark.system
 
@@ -52,10 +53,21 @@ def with_fakes(name: str) -> Iterator[Page]:
 
 @contextmanager
 def served(folder: Path, page: Page) -> Iterator[Shell]:
-    """A shell beside a dispatcher with the page's own hosts.yaml; $YGG is its address."""
+    """A shell beside a dispatcher with the page's own hosts.yaml: $YGG, its $STATE and $LOGS."""
     hosts = next(block.text for block in page.files if block.language == "yaml")
-    with daemon(folder / "d", hosts) as running, a_shell(folder, YGG=running.url) as shell:
-        yield shell
+    state = folder / "d"
+    with daemon(state, hosts) as running:
+        until(lambda: all(h["reason"] != "not asked yet" for h in statuses(running)))
+        shell = a_shell(
+            folder, YGG=running.url, YGG_URL=running.url, STATE=str(state), LOGS=f"{state}/logs"
+        )
+        with shell:
+            yield shell
+
+
+def statuses(running: Daemon) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = running.client.call("GET", "/v1/hosts")["hosts"]
+    return found
 
 
 def a_shell(folder: Path, **variables: str) -> Shell:
@@ -85,6 +97,13 @@ def test_the_page_about_http(tmp_path: Path) -> None:
     for path in {route.partition(" ")[2] for route in routes}:
         pattern = re.sub(r"\\\{\w+\\\}", r"[\\w$]+", re.escape(path))
         assert re.search(rf"(\$YGG|http://localhost){pattern}(?![/\w])", tried), path
+
+
+def test_the_page_about_troubleshooting(tmp_path: Path) -> None:
+    with with_fakes("troubleshooting.md") as page, served(tmp_path, page) as shell:
+        run_page(page, shell, "docs/troubleshooting.md")
+    text = (DOCS / "troubleshooting.md").read_text("utf-8")
+    assert set(Reason) == set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
 
 
 @pytest.mark.model

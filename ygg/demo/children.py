@@ -80,6 +80,11 @@ class Children:
             child.end()
         self._running.clear()
 
+    @property
+    def running(self) -> Sequence[Child]:
+        """Those that were started and not ended yet, in that order."""
+        return tuple(self._running)
+
     def start(self, name: str, arguments: Sequence[str]) -> Child:
         """Run `python ARGUMENTS` on a leash, with its output in a log of its name.
 
