@@ -12,6 +12,7 @@ import pytest
 from ygg.artifacts import ArtifactError
 from ygg.fleet import BUILT_IN_TYPES, TypeSettings
 from ygg.stores import troubles
+from ygg.web import bodies
 from ygg.web.problems import Kind, Problem, problem_of, store_problem
 from ygg.web.submission import digest, make_draft, read_submit
 
@@ -70,7 +71,7 @@ def test_what_is_not_json_is_told_with_its_place(body: bytes, says: str) -> None
         (3, "", "got 3"),
         ("x", "", "got 'x'"),
         ([], "", "expected 1 to 1000 objects, got 0"),
-        ([{"title": "a"}] * 1001, "", "got 1001"),
+        ([{"title": "a"}] * 1001, "", "expected 1 to 1000 objects, got more: send several"),
         ([[]], "/0", "expected an object, got an array of 0"),
         ({"title": "a", "prioritty": 1}, "/prioritty", "did you mean 'priority'?"),
         ({"title": "a", "xyzzy": 1}, "/xyzzy", "known are title, description"),
@@ -152,7 +153,48 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 def test_of_very_many_errors_the_first_are_told() -> None:
     document = json.loads(_body(refused({f"x{i}": 1 for i in range(10_000)})))
     assert len(document["errors"]) == 20
-    assert "10000 errors" in document["detail"]
+    assert "and many more" in document["detail"]
+    assert "the first 20 are told" in document["detail"]
+
+
+def test_only_errors_that_are_told_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def near(name: str, *_: object, **__: object) -> list[str]:
+        looked.append(name)
+        return []
+
+    monkeypatch.setattr(bodies.difflib, "get_close_matches", near)
+    refused([{f"k{n}": 0 for n in range(90)}] * 1000)
+    assert 20 <= len(looked) <= 21
+
+
+def test_of_a_large_body_only_the_first_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explain(*_: object) -> None:
+        raise AssertionError("a large body was walked to explain it")
+
+    monkeypatch.setattr(bodies, "_strict", explain)
+    long = {"title": "a", "description": "x" * 2200}
+    problem = refused([*([long] * 998), {"titel": 1, "priority": 9}])
+    assert [(e.pointer, e.detail) for e in problem.errors] == [
+        ("/998", "Object contains unknown field `titel`")
+    ]
+    assert len(_body(refused({"x" * 3_000_000: 1}))) < 1000
+
+
+@pytest.mark.parametrize("item", ["{}", '{"title": "a, [b", "options": {"x": [1, 2]}}', "1"])
+def test_an_array_is_not_read_beyond_the_most_it_may_hold(item: str) -> None:
+    # What follows is no JSON: whoever reads it says so.
+    body = f" [{', '.join([item] * 1000)} , {{{{{{"
+    problem = refused(body.encode())
+    assert problem.kind is Kind.BAD_FIELDS
+    assert "expected 1 to 1000 objects, got more" in problem.detail
+    assert "not JSON" in refused(body.replace(" , {{{", "").encode()).detail
+
+
+def test_an_array_may_hold_the_most() -> None:
+    body = json.dumps([{"title": "a, b", "labels": ["c", "d"]}] * 1000).encode()
+    assert len(read_submit(body).submissions) == 1000
 
 
 def _body(problem: Problem) -> bytes:

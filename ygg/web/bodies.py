@@ -1,8 +1,9 @@
 """From a request's body to a typed value, or to all that is wrong with it, field by field.
 
 The good way is one strict pass of msgspec, and a cheap second one that looks for names given
-twice, of which msgspec would silently take the last. Only a body that fails is looked at slowly.
-What the values mean is left to the routes.
+twice, of which msgspec would silently take the last. Only a body that fails is looked at slowly,
+if it is small: whoever sends a large one must not hold up all others. What the values mean is left
+to the routes.
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from ygg.tasks import Json
-from ygg.web.problems import FieldError, Kind, Problem, bad_fields, shown
+from ygg.web.problems import ERRORS_MAX, FieldError, Kind, Problem, bad_fields, shown
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 #: Where msgspec says in its messages that it was: `$[3].labels[0]`; `[...]` is within an object.
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _STEP: Final = re.compile(r"\[(\d+)\]|\.(\w+)")
+_BLANK: Final = re.compile(r"[ \t\n\r]*")
+#: Of a larger body that is wrong only the first mistake is told, which msgspec finds by itself.
+#: Twice what a description may have: one that is a little too long is still explained.
+_EXPLAINED_BYTES: Final = 2 * 1024 * 1024
+#: msgspec's words may hold a name as long as the body.
+_MESSAGE_MOST: Final = 300
 
 
 class BodyReader(Generic[S]):
@@ -61,6 +69,8 @@ class BodyReader(Generic[S]):
 
     def _decode(self, decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         try:
+            if self.most:
+                _check_length(body, self.most)
             try:
                 value = decoder.decode(body)
             except msgspec.ValidationError as error:
@@ -78,22 +88,26 @@ class BodyReader(Generic[S]):
 
     def _explain(self, body: bytes, error: msgspec.ValidationError) -> NoReturn:
         """Say everything that is wrong; `error` has only the first."""
-        value = _strict(body)
-        _check_halves(value)
-        errors = list(self._errors(value))
-        if not errors:  # such as a number that only msgspec finds too large
+        errors: list[FieldError] = []
+        if len(body) <= _EXPLAINED_BYTES:
+            value = _strict(body)
+            _check_halves(value)
+            # One more than is told, so that it is known that there are more.
+            errors = list(islice(self._errors(value), ERRORS_MAX + 1))
+        if not errors:  # too large, or such as a number that only msgspec finds too large
             message = str(error)
             place = _PLACE.search(message)
             pointer = "" if place is None else _pointer(place[1])
-            errors = [FieldError(pointer, _PLACE.sub("", message))]
+            what = _PLACE.sub("", message)
+            what = what if len(what) <= _MESSAGE_MOST else what[:_MESSAGE_MOST] + "..."
+            errors = [FieldError(pointer, what)]
         raise bad_fields(errors) from error
 
     def _errors(self, value: Json) -> Iterator[FieldError]:
         if not isinstance(value, list) or not self.most:
             yield from self._errors_of_one(value, "")
-        elif not 1 <= len(value) <= self.most:
-            detail = f"expected 1 to {self.most} objects, got {len(value)}: send several arrays"
-            yield FieldError("", detail)
+        elif not value:
+            yield FieldError("", f"expected 1 to {self.most} objects, got 0")
         else:
             for index, item in enumerate(value):
                 yield from self._errors_of_one(item, f"/{index}")
@@ -155,16 +169,52 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"unknown field {shown(name)}; {takes}"
 
 
+def _check_length(body: bytes, most: int) -> None:
+    """Raises Problem where an array has more than `most` items: it is not read beyond those.
+
+    msgspec makes all of them before it counts them, and a body has room for millions.
+    """
+    if body.count(b",") < most:
+        return  # it can't have so many
+    text = _text(body)
+    begin = _beyond_blanks(text, 0)
+    if not text.startswith("[", begin):
+        return
+    at = begin + 1
+    for _ in range(most):
+        try:
+            _, at = _ITEM.raw_decode(text, _beyond_blanks(text, at))
+        except json.JSONDecodeError:
+            return  # msgspec comes to the same place, and _strict says what is there
+        at = _beyond_blanks(text, at)
+        if not text.startswith(",", at):
+            return
+        at += 1
+    detail = f"expected 1 to {most} objects, got more: send several arrays"
+    raise bad_fields([FieldError("", detail)])
+
+
+def _beyond_blanks(text: str, at: int) -> int:
+    blanks = _BLANK.match(text, at)
+    assert blanks is not None, "the pattern takes nothing too"
+    return blanks.end()
+
+
+def _text(body: bytes) -> str:
+    """Raises Problem."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        detail = f"the body is not UTF-8 (byte {error.start}): send JSON in UTF-8"
+        raise Problem(Kind.BAD_JSON, detail) from error
+
+
 def _strict(body: bytes) -> Any:
     """The body by Python's own parser, which knows lines and columns. Raises Problem.
 
     Refuses what it would take by itself: names given twice, NaN and Infinity, absurd numbers.
     """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        detail = f"the body is not UTF-8 (byte {error.start}): send JSON in UTF-8"
-        raise Problem(Kind.BAD_JSON, detail) from error
+    text = _text(body)
     if not text.strip():
         raise Problem(Kind.BAD_JSON, "the body is empty: send a JSON object")
     try:
@@ -201,6 +251,9 @@ def _whole_number(digits: str) -> int:
 _PARSER: Final = json.JSONDecoder(
     object_pairs_hook=_pairs, parse_constant=_no_constant, parse_int=_whole_number
 )
+
+#: Only finds where items end; numbers stay texts, which may be of any length.
+_ITEM: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def _check_halves(value: Json) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger("ygg.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Of so many wrong fields the answer tells; a body may have a million.
-_ERRORS_MAX: Final = 20
+ERRORS_MAX: Final = 20
 
 
 class Kind(Enum):
@@ -121,9 +121,9 @@ class Problem(Exception):
     def response(self) -> web.Response:
         kind, errors = self.kind, self.errors
         detail = self.detail
-        if len(errors) > _ERRORS_MAX:
-            detail = f"{detail} ({len(errors)} errors, the first {_ERRORS_MAX} are told)"
-            errors = errors[:_ERRORS_MAX]
+        if len(errors) > ERRORS_MAX:
+            detail = f"{detail}; the first {ERRORS_MAX} are told"
+            errors = errors[:ERRORS_MAX]
         document = ProblemDocument(
             type=kind.urn,
             title=kind.title,
@@ -150,8 +150,11 @@ def bad_parameters(errors: Sequence[FieldError]) -> Problem:
 
 
 def _summary(errors: Sequence[FieldError]) -> str:
-    first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    """More errors than are told may be cut short: nobody counted them all."""
+    first, others = errors[0], len(errors) - 1
+    more = f" (and {others} more)" if others else ""
+    if len(errors) > ERRORS_MAX:
+        more = " (and many more)"
     return f"{first.pointer}: {first.detail}{more}" if first.pointer else f"{first.detail}{more}"
 
 
