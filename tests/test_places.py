@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ygg.cli import main
 from ygg.fleet import DispatcherSettings
-from ygg.places import NoHostsFile, find_hosts_file, find_places
+from ygg.places import NoHostsFile, NoStore, find_hosts_file, find_places
 
 
 def test_hosts_yaml_by_flag_then_environment_then_folder(tmp_path: Path) -> None:
@@ -65,3 +66,37 @@ def test_what_is_said_counts(tmp_path: Path) -> None:
     assert (found.state, found.store, found.logs) == (
         Path("/d"), Path("/x/tasks.db"), Path("/d/logs"),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("store", "says"),
+    [
+        ("postgresql://u:secret@h/db", "PostgreSQL, which ygg can't use yet"),
+        ("postgres://u:secret@h/db", "PostgreSQL, which ygg can't use yet"),
+        ("sqlite::memory:", "names no file"),
+        ("sqlite://u:secret@h", "names no file"),
+        ("sqlite:", "names no store"),
+        ("/x/tasks-secret.db", "names no store"),
+    ],
+)
+def test_a_store_that_is_no_sqlite_file_is_refused_without_its_secret(
+    tmp_path: Path, store: str, says: str
+) -> None:
+    with pytest.raises(NoStore, match=says) as caught:
+        places(tmp_path, store=store)
+    assert "sqlite:PATH" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_command_line_makes_no_store_of_what_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("serve", "check", "check-journal"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--store", "postgresql://u:secret@h/db"])
+        assert ended.value.code == 2
+        told = capsys.readouterr().err
+        assert "--store: asks for PostgreSQL, which ygg can't use yet" in told
+        assert "secret" not in told
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import yaml
 from ygg.addresses import Address, UnixPath, is_beyond_loopback, parse_address, unix_path
 from ygg.fleet import DispatcherSettings, Retention
 from ygg.hostskeys import DISPATCHER_KEYS, RETENTION_KEYS
+from ygg.places import NoStore, sqlite_file
 from ygg.secrets import FORMS, is_reference
 from ygg.yamlreader import Section, Value, shown
 from ygg.yamlvalues import choice, door, host_name, listed, seconds, whole, word
@@ -142,19 +143,13 @@ def _store(value: Value, folder: Path) -> str | None:
     text = word(value)
     if text is None:
         return None
-    kind, _, name = text.partition(":")
-    if kind in ("postgres", "postgresql"):
-        remedy = "write sqlite:PATH, or delete the line"
-        value.complain("asks for PostgreSQL, which ygg can't use yet", remedy)
-    elif kind != "sqlite" or not name:
-        value.complain("names no store that ygg knows", "write sqlite:PATH, or delete the line")
-    elif name.startswith(":") or (name.startswith("//") and not name.startswith("///")):
-        # sqlite::memory: would forget what was accepted; sqlite://x is nobody's path.
-        value.complain("names no file", "write sqlite:PATH, such as sqlite:/var/lib/ygg/ygg.db")
-    else:
-        path = path_below(value, name, folder)
-        return None if path is None else f"sqlite:{path}"
-    return None
+    try:
+        name = sqlite_file(text)
+    except NoStore as error:
+        value.complain(error.what, error.remedy)
+        return None
+    path = path_below(value, name, folder)
+    return None if path is None else f"sqlite:{path}"
 
 
 def _retention(value: Value) -> Retention:

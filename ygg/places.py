@@ -17,6 +17,34 @@ class NoHostsFile(Exception):
     """hosts.yaml is in none of the places where it is looked for."""
 
 
+class NoStore(ValueError):
+    """A text names no store that can be had.
+
+    Its words don't repeat the text: an address of a database may hold a password.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what
+        self.remedy = remedy
+
+
+def sqlite_file(text: str) -> str:
+    """The path in `sqlite:PATH`. Raises NoStore."""
+    kind, _, name = text.partition(":")
+    if kind in ("postgres", "postgresql"):
+        remedy = "write sqlite:PATH, or leave it out"
+        raise NoStore("asks for PostgreSQL, which ygg can't use yet", remedy)
+    if kind != "sqlite" or not name:
+        remedy = "write sqlite:PATH, or leave it out"
+        raise NoStore("names no store that ygg knows", remedy)
+    if name.startswith(":") or (name.startswith("//") and not name.startswith("///")):
+        # sqlite::memory: would forget what was accepted; sqlite://x is nobody's path.
+        remedy = "write sqlite:PATH, such as sqlite:/var/lib/ygg/ygg.db"
+        raise NoStore("names no file", remedy)
+    return name
+
+
 def _xdg(environ: Mapping[str, str], name: str, fallback: str) -> Path:
     given = environ.get(name)
     return Path(given) if given else Path(environ.get("HOME", "~")).expanduser() / fallback
@@ -66,7 +94,10 @@ def find_places(
     environ: Mapping[str, str],
     folder: Path,
 ) -> Places:
-    """Flag before environment before file before what the place of the process suggests."""
+    """Flag before environment before file before what the place of the process suggests.
+
+    Raises NoStore.
+    """
     named = state or environ.get("YGG_STATE") or settings.state
     if named is not None:
         root = Path(named)
@@ -82,10 +113,14 @@ def find_places(
         logs = folder / "logs"
     else:
         logs = root / "logs"
-    where = (store or settings.store or "").removeprefix("sqlite:")
+    try:
+        given = store or settings.store
+        where = None if given is None else sqlite_file(given)
+    except NoStore as error:
+        raise NoStore(f"--store {error.what}", error.remedy) from None
     return Places(
         state=root,
-        store=Path(where) if where else root / "ygg.db",
+        store=root / "ygg.db" if where is None else Path(where),
         artifacts=settings.artifacts or root / "artifacts",
         logs=logs,
     )

@@ -57,7 +57,7 @@ class Commands:
         self.files.add_argument("--hosts", metavar="FILE", help="hosts.yaml (YGG_HOSTS)")
         self.stored = argparse.ArgumentParser(add_help=False)
         self.stored.add_argument(
-            "--store", metavar="sqlite:PATH", help="the store, if not in the state"
+            "--store", metavar="sqlite:PATH", type=_store, help="the store, if not in the state"
         )
         self.stored.add_argument(
             "--state", metavar="DIR", help="folder of store and artifacts (YGG_STATE)"
@@ -87,6 +87,16 @@ def top_epilog() -> str:
         "\n"
         f"{_EXIT_CODES}"
     )
+
+
+def _store(text: str) -> str:
+    from ygg.places import NoStore, sqlite_file
+
+    try:
+        sqlite_file(text)
+    except NoStore as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 # -- what is said --------------------------------------------------------------------------------
