@@ -524,6 +524,22 @@ def test_an_answer_that_fits_on_no_disk_is_kept_until_it_does() -> None:
     run_virtual(story())
 
 
+def test_a_drain_says_whether_everything_was_written(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with world() as w:
+            assert await w.dispatcher.drain(w.hurry)
+        store = Failing()
+        async with world(store=store, crash=True) as w:
+            await w.submit(draft())
+            await w.until(lambda: bool(w.servers["h"].asked))
+            store.broken = True
+            assert not await w.dispatcher.drain(w.hurry)
+
+    run_virtual(story())
+    assert "event=not_flushed task=" in caplog.text
+    assert "event=not_flushed row=left" in caplog.text
+
+
 def test_a_bug_in_a_handler_blocks_its_task_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         async with world() as w:

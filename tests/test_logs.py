@@ -97,6 +97,43 @@ def test_a_full_disk_is_told_once_and_the_console_goes_on(tmp_path: Path) -> Non
     assert "warning 2" in console.getvalue()
 
 
+class CantClose(LogFile):
+    """As one whose last lines never fit: closing writes them once more."""
+
+    def close(self) -> None:
+        super().close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_does_not_break_the_end(tmp_path: Path) -> None:
+    console = io.StringIO()
+    lines = LogLines(console, CantClose(tmp_path / "ygg.log"), Later())
+    lines.emit(record("last words"))
+    lines.close()
+    assert "last words" in console.getvalue()
+    assert "event=log_lost" in console.getvalue()
+
+
+def test_a_dispatchers_coming_and_going_is_no_hosts(caplog: pytest.LogCaptureFixture) -> None:
+    import asyncio
+
+    from ygg.board import Board
+    from ygg.journal import Event, Kind
+
+    async def story() -> None:
+        book = Logbook(Board(), asyncio.get_running_loop())
+        kinds = (Kind.OPENED, Kind.LEFT)
+        book.absorb([Event(position=1, at=0.0, kind=kind, reason="here/1") for kind in kinds])
+        book.close()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(story())
+    assert [r.getMessage() for r in caplog.records if r.name == "ygg.tasks"] == [
+        "event=dispatcher_opened who=here/1",
+        "event=dispatcher_left who=here/1",
+    ]
+
+
 def test_values_from_outside_forge_no_line(caplog: pytest.LogCaptureFixture) -> None:
     detail = {"error": "boom\nevent=task_closed task=t2"}
     blocked = Event(position=1, at=0.0, kind=Kind.BLOCKED, task="t1", detail=detail)

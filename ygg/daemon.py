@@ -48,6 +48,8 @@ log = logging.getLogger("ygg.daemon")
 _LAG_EVERY_SECONDS: Final = 5.0
 _MEMORY_EVERY_SECONDS: Final = 15.0
 _PRUNE_EVERY_SECONDS: Final = 3600.0
+#: A start that is told to end has so long to come to where it can drain.
+_START_SECONDS: Final = 5.0
 
 
 class CantStart(Exception):
@@ -76,7 +78,10 @@ class SystemClock:
 
 
 def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
-    """Run the dispatcher until SIGINT or SIGTERM. Raises HostsFileError, NoHostsFile, CantStart."""
+    """Run the dispatcher until SIGINT or SIGTERM.
+
+    Raises HostsFileError, NoHostsFile, NoStore, StoreUnusable, CantStart.
+    """
     fleet = read_fleet(find_hosts_file(options.hosts, environ, Path.cwd()))
     listen = options.listen or _addresses(environ) or fleet.dispatcher.listen
     fleet = replace(fleet, dispatcher=replace(fleet.dispatcher, listen=listen))
@@ -89,7 +94,7 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             tokens = _tokens(fleet.dispatcher, environ)
             return runner.run(_run(fleet, places, tokens, legacy=options.legacy))
-    except CantListen as error:
+    except (CantListen, ArtifactError) as error:
         raise CantStart(str(error)) from error
     finally:
         lines.close()
@@ -130,6 +135,8 @@ async def _run(fleet: Fleet, places: Places, tokens: tuple[Token, ...], *, legac
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
+    # Of a terminal that was closed, too: what runs there runs on.
+    loop.add_signal_handler(signal.SIGHUP, _say_how_settings_change)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Pool(fleet))
         artifacts = Artifacts(places.artifacts)
@@ -160,18 +167,28 @@ async def _run(fleet: Fleet, places: Places, tokens: tuple[Token, ...], *, legac
             monotonic=clock.monotonic, random_bits=secrets.randbits, tokens=tokens,
         )  # fmt: skip
         try:
-            await _work(
+            flushed = await _work(
                 dispatcher, threads, pool, artifacts, metrics, app, places, stop=stop, hurry=hurry
             )
         except BaseExceptionGroup as group:
             # What a person can mend is told in one line; all else whole, as a bug of ours.
-            for kind in (StoreUnusable, CantListen):
+            for kind in (StoreUnusable, CantListen, CantStart, ArtifactError):
                 found = group.subgroup(kind)
                 if found is not None:
                     raise _first(found) from None
             raise
+    if not flushed:
+        log.error("event=ended flushed=no hint='see event=not_flushed: not all could be written'")
+        return 1
     log.info("event=ended")
     return 0
+
+
+def _say_how_settings_change() -> None:
+    log.info(
+        "event=signal name=SIGHUP effect=none hint='hosts.yaml is read at a start: `ygg check` "
+        "says what a restart would change'"
+    )
 
 
 def _first(error: BaseException) -> BaseException:
@@ -189,13 +206,17 @@ async def _work(
     *,
     stop: asyncio.Event,
     hurry: asyncio.Event,
-) -> None:
-    """Serve until `stop`, then drain; answers reads and cancels until everything is flushed."""
+) -> bool:
+    """Serve until `stop`, then drain; answers reads and cancels until everything is flushed.
+
+    False: not everything could be. Raises CantListen, ArtifactError, StoreUnusable, CantStart, in
+    groups.
+    """
     fleet = dispatcher.fleet
     # The addresses are taken first: where one can't be had, no task is started in vain.
     async with listening(app, fleet.dispatcher.listen) as doors, asyncio.TaskGroup() as group:
-        rescued = await dispatcher.start(group)
         await artifacts.sweep()
+        rescued = await begin(dispatcher, group, stop)
         if threads is not None:
             await threads.restore()
         await doors.open()
@@ -213,9 +234,32 @@ async def _work(
         if threads is not None:
             services.append(group.create_task(threads.run(), name="legacy threads"))
         await stop.wait()
-        await dispatcher.drain(hurry)
+        flushed = await dispatcher.drain(hurry)
         for service in services:
             service.cancel()
+    return flushed
+
+
+async def begin(dispatcher: Dispatcher, group: asyncio.TaskGroup, stop: asyncio.Event) -> int:
+    """Start it. Returns how many tasks were rescued.
+
+    One that can't write its first rows tries until it can, or until `stop`: then nothing runs that
+    a drain could wait for. Raises StoreUnusable, CantStart.
+    """
+    starting = asyncio.ensure_future(dispatcher.start(group))
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done() and dispatcher.store_trouble is None:
+            await asyncio.wait({starting}, timeout=_START_SECONDS)
+        if not starting.done():
+            trouble = dispatcher.store_trouble or "the store did not answer in time"
+            raise CantStart(f"ended before it could begin: {trouble}")
+        return starting.result()
+    finally:
+        stopping.cancel()
+        starting.cancel()
+        await asyncio.wait({starting})
 
 
 def _url(listening_at: tuple[Address, ...]) -> str:

@@ -178,10 +178,10 @@ class Dispatcher:
         slots, row = self.fleet.hosts[name].slots, self.host_rows.get(name, HostRow())
         return pins.limits(slots, row).now
 
-    async def drain(self, hurry: asyncio.Event) -> None:
+    async def drain(self, hurry: asyncio.Event) -> bool:
         """End in order: no new claims, wait for what runs, then cut it, and flush.
 
-        `hurry` set cuts the wait, not the flush.
+        `hurry` set cuts the wait, not the flush. False: the store did not take everything.
         """
         settings = self.fleet.dispatcher
         self.board.stopped = Reason.DRAINING
@@ -209,6 +209,7 @@ class Dispatcher:
             hurried.cancel()
         for service in self._services:
             service.cancel()
+        flushed = not self.attempts
         for attempt in self.attempts.values():
             log.error(
                 "event=not_flushed task=%s host=%s why=%r hint=%r",
@@ -225,6 +226,8 @@ class Dispatcher:
             )
         except StoreError as error:
             log.error("event=not_flushed row=left why=%r", str(error))  # noqa: TRY400 - told whole
+            flushed = False
+        return flushed
 
     async def _all_ended(self) -> None:
         while self.attempts:

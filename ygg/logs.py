@@ -11,6 +11,7 @@ import logging.handlers
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock, Timer
 from typing import Final, TextIO
@@ -111,17 +112,26 @@ class LogLines(logging.Handler):
         try:
             self._file.write_lines(text)
         except (OSError, ValueError) as error:
-            if not self._file_lost:
-                print(f"event=log_lost file={self._file.baseFilename} why={error!r}",
-                      file=self._console)  # fmt: skip
-            self._file_lost = True
+            self._lose(error)
         else:
             self._file_lost = False
+
+    def _lose(self, error: Exception) -> None:
+        assert self._file is not None, "there is no file to lose"
+        lost, self._file_lost = self._file_lost, True
+        if not lost:
+            with suppress(OSError, ValueError):  # closed at the other end, too
+                print(f"event=log_lost file={self._file.baseFilename} why={error!r}",
+                      file=self._console)  # fmt: skip
 
     def close(self) -> None:
         self.flush()
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as error:
+                # What it could not write before it tries once more, and fails once more.
+                self._lose(error)
         super().close()
 
 

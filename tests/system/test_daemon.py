@@ -163,6 +163,33 @@ def test_a_second_ctrl_c_ends_the_wait_at_once(tmp_path: Path, servers: Servers)
     servers.gate(server, is_open=True)
 
 
+def test_a_closed_terminal_ends_nothing(tmp_path: Path, servers: Servers) -> None:
+    with daemon(tmp_path / "d", hosts_yaml({"h": (servers.start("h"), 1)})) as d:
+        d.process.send_signal(signal.SIGHUP)
+        until(lambda: "name=SIGHUP effect=none" in d.log.read_text())
+        assert "`ygg check` says what a restart would change" in d.log.read_text()
+        d.client.call("POST", "/v1/tasks", {"title": "after it"})
+        until(all_closed(d, 1))
+        assert d.end() == 0
+    assert "event=dispatcher_left" in d.log.read_text()
+    proven(d.state)
+
+
+def test_answers_that_have_no_folder_are_told_before_anything_begins(
+    tmp_path: Path, servers: Servers
+) -> None:
+    (tmp_path / "hosts.yaml").write_text(hosts_yaml({"h": (servers.start("h"), 1)}))
+    (tmp_path / "artifacts").write_text("a file")
+    done = ygg("serve", "--hosts", tmp_path / "hosts.yaml", "--state", tmp_path,
+               "--listen", "127.0.0.1:0")  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ygg: can't list ")
+    assert "something that is no folder stands in the path: move it away" in last
+    assert not (tmp_path / "ygg.db").exists()
+
+
 def test_a_restarted_model_server_costs_no_task(tmp_path: Path, servers: Servers) -> None:
     server = servers.start("h")
     server.seconds = 0.01
