@@ -164,7 +164,7 @@ def test_only_errors_that_are_told_are_looked_into(monkeypatch: pytest.MonkeyPat
         looked.append(name)
         return []
 
-    monkeypatch.setattr(bodies.difflib, "get_close_matches", near)
+    monkeypatch.setattr("ygg.web.bodies.difflib.get_close_matches", near)
     refused([{f"k{n}": 0 for n in range(90)}] * 1000)
     assert 20 <= len(looked) <= 21
 
