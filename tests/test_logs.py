@@ -129,8 +129,8 @@ def test_a_dispatchers_coming_and_going_is_no_hosts(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.INFO):
         asyncio.run(story())
     assert [r.getMessage() for r in caplog.records if r.name == "ygg.tasks"] == [
-        "event=dispatcher_opened who=here/1",
-        "event=dispatcher_left who=here/1",
+        "event=dispatcher_opened dispatcher=here/1",
+        "event=dispatcher_left dispatcher=here/1",
     ]
 
 

@@ -38,9 +38,10 @@ class Logbook:
             if event.task:
                 _log_task(event)
                 changed = changed or event.kind is Kind.STARTED or event.kind in ENDS_ATTEMPT
-            elif event.kind is Kind.LEFT:
-                tasks_log.info("event=dispatcher_left dispatcher=%s", _shown(event.reason))
-            elif event.kind not in (Kind.OPENED, Kind.CONFIGURED):
+            elif event.kind in (Kind.OPENED, Kind.LEFT):
+                who = _shown(event.reason)
+                tasks_log.info("event=dispatcher_%s dispatcher=%s", event.kind.value, who)
+            elif event.kind is not Kind.CONFIGURED:
                 _log_host(event)
         if changed and self._timer is None:
             wait = self._last_told + _ACTIVE_EVERY_SECONDS - self._loop.time()
