@@ -10,7 +10,8 @@ import pytest
 from ygg.checker import Checker
 from ygg.findings import KEPT, FindingKind, Report
 from ygg.journal import Event, Kind, pack
-from ygg.tasks import Fence, Held, Json, Lane, Rank, Status, Waiting
+from ygg.lives import Stored
+from ygg.tasks import Fence, Held, Json, Lane, Outcome, Rank, Status, Waiting
 
 pytestmark = pytest.mark.pure
 
@@ -146,7 +147,9 @@ def check(history: History, *, first_checked: int = 0) -> Report:
     checker = Checker(first_checked=first_checked)
     for row in history.rows:
         checker.feed(row)
-    return checker.finish(history.stored.items())
+    return checker.finish(
+        Stored(task, status, artifact="a") for task, status in history.stored.items()
+    )
 
 
 def found(history: History, *, first_checked: int = 0) -> dict[str, int]:
@@ -1033,3 +1036,98 @@ def test_of_a_wrecked_history_the_first_findings_are_kept_and_all_are_counted() 
     assert report.counts == {FindingKind.BAD_ROW: KEPT + 5}
     assert len(report.findings) == KEPT
     assert "... and 5 more" in report.lines()
+
+
+# -- what only the store tells ---------------------------------------------------------------
+
+
+def compared(history: History, *stored: Stored) -> list[str]:
+    """The findings, with the store as it is but for some of its tasks."""
+    checker = Checker()
+    for row in history.rows:
+        checker.feed(row)
+    known = {t: Stored(t, status, artifact="a") for t, status in history.stored.items()}
+    return [str(f) for f in checker.finish((known | {s.task: s for s in stored}).values()).findings]
+
+
+def test_a_done_task_must_say_where_its_answer_is() -> None:
+    history = History()
+    history.accept("x")
+    history.start("x", "a")
+    history.close("x")
+    assert compared(history, Stored("x", Status.CLOSED, Outcome.DONE, "day/x.md")) == []
+    for outcome in (Outcome.DONE, None):
+        (finding,) = compared(history, Stored("x", Status.CLOSED, outcome))
+        assert finding.startswith("no_answer at store: task x is done")
+
+
+def test_a_cancelled_task_needs_no_answer() -> None:
+    history = History()
+    history.accept("x")
+    history.cancel("x")
+    assert compared(history, Stored("x", Status.CLOSED, Outcome.CANCELLED)) == []
+
+
+def test_a_task_stands_in_the_store_where_its_rows_put_it() -> None:
+    history = History()
+    history.accept("x", priority=3)
+    place = history.places["x"]
+    assert compared(history, Stored("x", Status.OPEN, place=place)) == []
+    for elsewhere in (
+        place._replace(rank=place.rank._replace(priority=0)),
+        place._replace(rank=place.rank._replace(not_next=False)),
+        place._replace(lane=Lane("chat", "")),
+    ):
+        (finding,) = compared(history, Stored("x", Status.OPEN, place=elsewhere))
+        assert finding.startswith("wrong_place at store: task x stands at ")
+    history.prioritise("x", 1)
+    assert compared(history, Stored("x", Status.OPEN, place=history.places["x"])) == []
+
+
+def test_no_two_tasks_of_a_submitter_have_the_same_key() -> None:
+    history = History()
+    for task in "xyz":
+        history.accept(task)
+    tasks = [
+        Stored("x", Status.OPEN, key=("me", "k")),
+        Stored("y", Status.OPEN, key=("you", "k")),
+        Stored("z", Status.OPEN, key=("me", "k")),
+    ]
+    assert compared(history, *tasks[:2]) == []
+    (finding,) = compared(history, *tasks)
+    assert finding.startswith("double_accept at store: task z another task has its key")
+
+
+def test_a_task_whose_row_cant_be_read_is_no_lost_one() -> None:
+    history = History()
+    history.accept("x")
+    (finding,) = compared(history, Stored("x", None, trouble="'bogus' is not a valid Status"))
+    assert finding == "bad_row at store: task x 'bogus' is not a valid Status"
+
+
+def numbered(positions: Sequence[int], *, given: int = 0, forgotten: int = 0) -> list[str]:
+    checker = Checker(first_checked=forgotten, every_number=True)
+    for position in positions:
+        checker.feed(Event(position=position, at=0.0, kind=Kind.LEFT))
+    return [str(finding) for finding in checker.finish((), given=given).findings]
+
+
+def test_where_every_number_is_given_a_missing_row_is_a_loss() -> None:
+    assert numbered([1, 2, 3], given=3) == []
+    assert numbered([2, 7, 8, 9], given=9, forgotten=6) == []
+    assert numbered([2], given=6, forgotten=6) == []
+    gone = "loss at store: rows 2 to 4 are gone from the journal"
+    assert numbered([1, 5, 6], given=6) == [gone]
+    assert numbered([1], given=4) == [gone]
+    assert numbered([2, 5], given=5, forgotten=3) == [
+        "loss at store: row 4 is gone from the journal"
+    ]
+
+
+def test_a_row_that_cant_be_read_is_told_and_the_next_ones_are_read() -> None:
+    checker = Checker(every_number=True)
+    checker.unreadable(1, "'bogus' is not a valid Kind")
+    checker.feed(Event(position=2, at=0.0, kind=Kind.LEFT))
+    report = checker.finish((), given=2)
+    assert (report.rows, report.last) == (2, 2)
+    assert [str(f) for f in report.findings] == ["bad_row at row 1: 'bogus' is not a valid Kind"]

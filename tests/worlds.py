@@ -33,6 +33,7 @@ from ygg.fleet import (
 from ygg.handlers import Place
 from ygg.hosts.base import Answer, Loaded, Progress, Request
 from ygg.journal import Event, Kind
+from ygg.lives import Stored
 from ygg.stores.base import StoreError, TaskStore
 from ygg.stores.memory import MemoryStore
 from ygg.stores.operations import Operations
@@ -62,6 +63,12 @@ def draft(
         id=new_id(0.0, next(_chance)), title=title, type=type, priority=priority, created_at=0.0,
         **more,  # type: ignore[arg-type]  # a test's own keywords
     )  # fmt: skip
+
+
+def stored(task: Task) -> Stored:
+    """A task as the checker compares it."""
+    key = None if task.key is None else (task.submitter, task.key)
+    return Stored(task.id, task.status, task.outcome, task.artifact, task.waiting, key)
 
 
 def fleet(
@@ -336,7 +343,7 @@ class World:
         checker = Checker()
         for row in self.store.tables.rows:
             checker.feed(row)
-        return checker.finish((t.id, t.status) for t in self.tasks)
+        return checker.finish(map(stored, self.tasks))
 
 
 @asynccontextmanager

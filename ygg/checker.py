@@ -1,10 +1,11 @@
 """Proves a store's history from its journal, independently of the code that made it.
 
-Two questions are asked of the rows. Were the decisions right: did the least task that could start
+Three questions are asked of the rows. Were the decisions right: did the least task that could start
 start, in a free slot of the first well option of its route (hindsight.py)? And is the life of
 each task legal: accepted once, run by one dispatcher at a time, moved only as the table of legal
-moves allows, and in the end where the store says it is (lives.py)? Reading rows is left to
-stores, printing to the command line. Pure, and streaming: it remembers open tasks, and two
+moves allows, and in the end where the store says it is (lives.py)? Are all of them there: no
+number left out, but by a prune? Reading rows and looking for answers on the disk is left to
+proof.py, printing to the command line. Pure, and streaming: it remembers open tasks, and two
 numbers of each closed one.
 
 What it takes rows to mean, which is what a store has to write:
@@ -39,13 +40,16 @@ from collections.abc import Iterable
 from ygg.findings import FindingKind, Findings, Report
 from ygg.hindsight import Hindsight
 from ygg.journal import Event, Kind
-from ygg.lives import Lives
-from ygg.tasks import Status
+from ygg.lives import Lives, Stored
 
 
 class Checker:
-    def __init__(self, *, first_checked: int = 0) -> None:
-        """Rows up to `first_checked` were partly pruned: they are folded, not judged."""
+    def __init__(self, *, first_checked: int = 0, every_number: bool = False) -> None:
+        """Rows up to `first_checked` were partly pruned: they are folded, not judged.
+
+        `every_number`: the store leaves out no position, so that one that is missing is a loss.
+        """
+        self._every_number = every_number
         self._findings = Findings(first_checked=first_checked)
         self._lives = Lives(self._findings)
         self._hindsight = Hindsight(self._findings)
@@ -58,16 +62,46 @@ class Checker:
             message = f"comes after row {self._last}: it is left out"
             self._findings.add(FindingKind.BAD_ROW, event, message)
             return
-        self._rows += 1
-        self._last = event.position
+        self._count(event.position)
         legal = self._lives.feed(event)
         if event.kind in (Kind.STARTED, Kind.MISSED):
             self._hindsight.start(event, legal=legal)
         else:
             self._hindsight.add(event)
 
-    def finish(self, stored: Iterable[tuple[str, Status]]) -> Report:
-        """Compare with the store: the status of each of its tasks, as of the last row fed."""
+    def unreadable(self, position: int, why: str) -> None:
+        """The next row, which can't be read: it is left out, and what follows may look wrong."""
+        self._count(position)
+        self._findings.add_unreadable(position, why)
+
+    def not_forgotten(self, said: str) -> None:
+        """The store says up to where it forgot rows, and that can't be so."""
+        message = f"it says that it forgot rows up to {said}, which can't be"
+        self._findings.add_of_store(FindingKind.BAD_ROW, "", message)
+
+    def answer_missing(self, task: str, why: str) -> None:
+        self._findings.add_of_store(FindingKind.NO_ANSWER, task, why)
+
+    def _count(self, position: int) -> None:
+        self._rows += 1
+        self._miss(position - 1)
+        self._last = position
+
+    def _miss(self, before: int) -> None:
+        """Find whether the rows from the last one to `before` are gone."""
+        first = max(self._last, self._findings.first_checked) + 1
+        if self._every_number and before >= first:
+            which = f"row {first} is" if first == before else f"rows {first} to {before} are"
+            self._findings.add_of_store(FindingKind.LOSS, "", f"{which} gone from the journal")
+
+    def finish(self, stored: Iterable[Stored], *, given: int = 0) -> Report:
+        """Compare with the store: its tasks as of the last row fed.
+
+        Args:
+            stored: each of its tasks.
+            given: the greatest position that the store ever gave to a row.
+        """
+        self._miss(given)
         self._hindsight.advance(self._last)  # the last rows must be readable too
         self._lives.compare(stored)
         return Report(

@@ -23,8 +23,11 @@ class FindingKind(StrEnum):
 
     #: A task started while a lesser one, ready too, had a free option.
     INVERSION = "inversion"
-    #: Accepted, but the store does not hold it, or in another status than the rows say.
+    #: Accepted, but the store does not hold it, or in another status than the rows say; or rows
+    #: of the journal are gone.
     LOSS = "loss"
+    #: Closed as done, but its answer is recorded nowhere, or is not on the disk.
+    NO_ANSWER = "no_answer"
     DOUBLE_ACCEPT = "double_accept"
     #: It started while it ran.
     DOUBLE_START = "double_start"
@@ -44,13 +47,13 @@ class FindingKind(StrEnum):
     STALE_FENCE = "stale_fence"
     #: Numbers of attempts that fall, repeat or leave one out.
     BAD_ATTEMPT = "bad_attempt"
-    #: A row puts the task elsewhere in the order than where it stood.
+    #: A row, or the store, puts the task elsewhere in the order than where it stood.
     WRONG_PLACE = "wrong_place"
     #: A row, or the store, tells of a task that no row accepted.
     UNKNOWN_TASK = "unknown_task"
     #: A dispatcher began and left a task in progress that a dead one ran.
     NOT_RESCUED = "not_rescued"
-    #: A row that can't be read, or is out of order.
+    #: A row that can't be read, or is out of order, or is there although it was forgotten.
     BAD_ROW = "bad_row"
 
 
@@ -81,6 +84,8 @@ class Report:
     accepted: int
     #: Starts and missed starts that were judged.
     starts: int
+    #: Answers that were looked for on the disk; None: none was to be.
+    answers: int | None = None
     #: Of each kind that was found.
     counts: Mapping[FindingKind, int]
     #: The first of them in full; a broken history is cut off after a while.
@@ -99,6 +104,7 @@ class Report:
             "first_checked": self.first_checked,
             "accepted": self.accepted,
             "starts": self.starts,
+            "answers": self.answers,
             "counts": {kind.value: self.counts.get(kind, 0) for kind in FindingKind},
             "findings": [str(finding) for finding in self.findings],
         }
@@ -110,6 +116,8 @@ class Report:
             "tasks accepted": str(self.accepted),
             "starts checked": str(self.starts),
         }
+        if self.answers is not None:
+            facts["answers looked for"] = str(self.answers)
         if self.first_checked:
             facts["not judged"] = f"rows up to position {self.first_checked}: some were pruned"
         facts |= {k.value.replace("_", " "): str(self.counts.get(k, 0)) for k in FindingKind}
@@ -140,6 +148,10 @@ class Findings:
     def add_of_store(self, kind: FindingKind, task: str, message: str) -> None:
         """The store is wrong, by all the rows."""
         self._add(kind, 0, task, message)
+
+    def add_unreadable(self, position: int, message: str) -> None:
+        """A row can't even be read, so nothing explains it."""
+        self._add(FindingKind.BAD_ROW, position, "", message)
 
     def _add(self, kind: FindingKind, position: int, task: str, message: str) -> None:
         self.counts[kind] += 1

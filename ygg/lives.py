@@ -8,10 +8,27 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from ygg.findings import FindingKind, Findings
 from ygg.journal import Event, Kind, pack
-from ygg.tasks import NEXT, Fence, Held, Status, Waiting
+from ygg.tasks import NEXT, Fence, Held, Outcome, Status, Waiting
+
+
+class Stored(NamedTuple):
+    """What a store says of one of its tasks."""
+
+    task: str
+    #: None: that can't be read, `trouble` says why.
+    status: Status | None
+    outcome: Outcome | None = None
+    #: Where its answer is.
+    artifact: str | None = None
+    #: Its place in the order; None: it is not compared.
+    place: Waiting | None = None
+    #: Who sent it with which key; None: it has none.
+    key: tuple[str, str] | None = None
+    trouble: str = ""
 
 
 class _Life:
@@ -71,19 +88,23 @@ class Lives:
             step(event)
         return self._findings.counts.total() == found
 
-    def compare(self, stored: Iterable[tuple[str, Status]]) -> None:
+    def compare(self, stored: Iterable[Stored]) -> None:
         """Find what the store, as of the last row, lost or has otherwise than the rows say."""
         self._complain_of_orphans()
         findings = self._findings
-        for task, status in stored:
-            life = self._lives.get(task)
+        keys: set[int] = set()  # of each eight bytes: there may be millions
+        for one in stored:
+            if one.key is not None:
+                number = hash(one.key)
+                if number in keys:
+                    message = "another task has its key: one of the two was accepted in vain"
+                    findings.add_of_store(FindingKind.DOUBLE_ACCEPT, one.task, message)
+                keys.add(number)
+            life = self._lives.get(one.task)
             if life is None:
-                self._compare_closed(task, status)
-                continue
-            life.stored = True
-            if status is not life.status:
-                message = f"is {status.value}: row {life.last} left it {life.status.value}"
-                findings.add_of_store(FindingKind.LOSS, task, message)
+                self._compare_closed(one)
+            else:
+                self._compare_live(life, one)
         for task, life in self._lives.items():
             if not life.stored:
                 message = f"is gone: row {life.last} left it {life.status.value}"
@@ -93,16 +114,38 @@ class Lives:
                 message = f"the task that row {position} closed is gone"
                 findings.add_of_store(FindingKind.LOSS, "", message)
 
-    def _compare_closed(self, task: str, status: Status) -> None:
+    def _compare_live(self, life: _Life, one: Stored) -> None:
+        life.stored = True
+        findings = self._findings
+        if one.status is None:
+            findings.add_of_store(FindingKind.BAD_ROW, one.task, one.trouble)
+            return
+        if one.status is not life.status:
+            message = f"is {one.status.value}: row {life.last} left it {life.status.value}"
+            findings.add_of_store(FindingKind.LOSS, one.task, message)
+        if None not in (one.place, life.waiting) and one.place != life.waiting:
+            assert one.place is not None
+            assert life.waiting is not None
+            message = f"stands at {pack(one.place)}: the rows put it at {pack(life.waiting)}"
+            findings.add_of_store(FindingKind.WRONG_PLACE, one.task, message)
+
+    def _compare_closed(self, one: Stored) -> None:
         """A task of the store that the rows closed, or do not know."""
-        position = self._closed.mark(task)
-        if position is not None:
-            if status is not Status.CLOSED:
-                message = f"is {status.value}: row {position} closed it"
-                self._findings.add_of_store(FindingKind.LOSS, task, message)
-        elif not (status is Status.CLOSED and self._findings.first_checked):
-            message = f"is {status.value}, but no row accepted it"
-            self._findings.add_of_store(FindingKind.UNKNOWN_TASK, task, message)
+        findings = self._findings
+        position = self._closed.mark(one.task)
+        if one.status is None:
+            findings.add_of_store(FindingKind.BAD_ROW, one.task, one.trouble)
+        elif position is not None:
+            if one.status is not Status.CLOSED:
+                message = f"is {one.status.value}: row {position} closed it"
+                findings.add_of_store(FindingKind.LOSS, one.task, message)
+        elif not (one.status is Status.CLOSED and findings.first_checked):
+            message = f"is {one.status.value}, but no row accepted it"
+            findings.add_of_store(FindingKind.UNKNOWN_TASK, one.task, message)
+        cancelled = one.outcome is Outcome.CANCELLED
+        if one.status is Status.CLOSED and not cancelled and not one.artifact:
+            message = "is done, but where its answer is is recorded nowhere"
+            findings.add_of_store(FindingKind.NO_ANSWER, one.task, message)
 
     # -- from step to step -----------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from ygg.checker import Checker
 from ygg.findings import FindingKind, Report
 from ygg.fleet import Option
 from ygg.journal import Event, Kind, Note
+from ygg.lives import Stored
 from ygg.slots import Slots
 from ygg.stores.memory import MemoryTables
 from ygg.stores.operations import Operations
@@ -131,7 +132,10 @@ class Story:
         checker = Checker()
         for row in self.tables.rows:
             checker.feed(row)
-        return checker.finish((task.id, task.status) for task in self.tables.tasks.values())
+        return checker.finish(
+            Stored(t.id, t.status, t.outcome, t.artifact, t.waiting)
+            for t in self.tables.tasks.values()
+        )
 
     # -- a dispatcher ----------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ygg import lives
 from ygg.checker import Checker
 from ygg.findings import Report
 from ygg.journal import Event, Kind, pack
@@ -376,7 +377,9 @@ def check(rows: Sequence[Event], stored: Mapping[str, Status]) -> Report:
     checker = Checker()
     for row in rows:
         checker.feed(row)
-    return checker.finish(stored.items())
+    return checker.finish(
+        lives.Stored(task, status, artifact="a") for task, status in stored.items()
+    )
 
 
 @given(PROGRAMS)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ygg.journal import Event, Kind
 from ygg.stores.base import HostRow, StoreUnusable
+from ygg.stores.rows import DamagedRow
 from ygg.stores.schema import check_file, connect_reader
 from ygg.stores.tables import SqliteTables
 from ygg.stores.troubles import explain
@@ -53,5 +54,5 @@ def glance(path: Path) -> Glance | None:
                 counts=tables.overview().by_status,
                 opened_at=None if opened is None else opened.at,
             )
-    except sqlite3.Error as error:
+    except (sqlite3.Error, DamagedRow) as error:
         raise StoreUnusable(explain(path, error)) from error

@@ -26,6 +26,7 @@ from ygg.stores.base import KeyClash, Restored, StoreError, StoreUnusable, Unkno
 from ygg.stores.lock import locked
 from ygg.stores.operations import Operations
 from ygg.stores.reader import Reader
+from ygg.stores.rows import DamagedRow
 from ygg.stores.schema import connect, migrate
 from ygg.stores.shell import Shell, Views
 from ygg.stores.tables import SqliteTables
@@ -126,7 +127,7 @@ class SqliteStore(Shell):
             raise StoreError(f"{self.path}: is not open yet: wait for `open`")
         try:
             return await reader.ask(look)
-        except (sqlite3.Error, UnicodeError) as error:
+        except (sqlite3.Error, UnicodeError, DamagedRow) as error:
             raise StoreError(explain(self.path, error)) from error
 
     def _check_open(self) -> None:

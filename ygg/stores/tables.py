@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from ygg import lifecycle
-from ygg.journal import Event, Kind, pack, unpack
+from ygg.journal import Event, Kind, pack
 from ygg.stores.base import HostRow, Overview, Page, Query
 from ygg.stores.operations import Pruned
 from ygg.stores.pruning import PIECE, forget_rows, forget_tasks
-from ygg.tasks import PRIORITIES, Draft, Fence, Held, Lane, Outcome, Rank, Status, Task, Waiting
+from ygg.stores.rows import event_of, json_text, reading, task_of
+from ygg.tasks import PRIORITIES, Draft, Held, Lane, Rank, Status, Task, Waiting
 
 Value: TypeAlias = "None | int | float | str"
 
@@ -83,6 +82,8 @@ _BLOCKED: Final = (
     "SELECT error, count(*) AS n FROM tasks WHERE status = 'blocked' AND status <> 'closed' "
     "GROUP BY error ORDER BY n DESC, error LIMIT 100"
 )
+_ROWS: Final = "SELECT * FROM journal WHERE position > ? ORDER BY position LIMIT ?"
+_OF_STATUS: Final = "SELECT sequence FROM tasks WHERE status = ? LIMIT 1"
 _LAST: Final = (
     "SELECT * FROM journal WHERE task = '' AND kind = ? AND host = '' AND model = '' "
     "ORDER BY position DESC LIMIT 1"
@@ -139,11 +140,11 @@ class SqliteTables:
             f"SELECT {_COLUMNS} FROM tasks WHERE {where}",
             values,
         ).fetchone()
-        return None if row is None else _task(row)
+        return None if row is None else task_of(row)
 
     def _all(self, where: str, values: Sequence[Value]) -> list[Task]:
         rows = self.connection.execute(f"SELECT {_COLUMNS} FROM tasks WHERE {where}", values)
-        return [_task(row) for row in rows.fetchall()]
+        return [task_of(row) for row in rows.fetchall()]
 
     def by_key(self, submitter: str, key: str) -> tuple[Task, str] | None:
         task = self._one("submitter = ? AND key = ?", (submitter, key))
@@ -161,11 +162,11 @@ class SqliteTables:
     def insert(self, draft: Draft) -> Task:
         self._sequence += 1
         self.connection.execute(_INSERT, (
-            self._sequence, draft.id, draft.title, draft.description, _json(draft.labels),
+            self._sequence, draft.id, draft.title, draft.description, json_text(draft.labels),
             draft.type, draft.model, draft.priority, draft.created_at, draft.not_before,
             draft.held, draft.key, draft.body_digest, draft.submitter, draft.source,
-            draft.source_id, draft.system, _json(draft.options), draft.timeout,
-            None if draft.metadata is None else _json(draft.metadata),
+            draft.source_id, draft.system, json_text(draft.options), draft.timeout,
+            None if draft.metadata is None else json_text(draft.metadata),
         ))  # fmt: skip
         return lifecycle.accepted(draft, self._sequence)
 
@@ -173,7 +174,7 @@ class SqliteTables:
         self.connection.execute(_SAVE, (
             task.status, task.outcome, task.error, task.host, task.attempt, task.strikes,
             task.owner, task.started_at, task.ended_at, task.artifact,
-            None if task.answer is None else _json(task.answer), task.held, task.priority,
+            None if task.answer is None else json_text(task.answer), task.held, task.priority,
             task.run_next, task.id,
         ))  # fmt: skip
         if task.status is Status.IN_PROGRESS:
@@ -257,7 +258,13 @@ class SqliteTables:
 
     def overview(self) -> Overview:
         execute = self.connection.execute
-        by_status = {Status(status): count for status, count in execute(_UNFINISHED).fetchall()}
+        by_status: dict[Status, int] = {}
+        for status, count in execute(_UNFINISHED).fetchall():
+            (number,) = (
+                (None,) if status in set(Status) else execute(_OF_STATUS, (status,)).fetchone()
+            )
+            with reading("tasks", number):
+                by_status[Status(status)] = count
         (total,) = execute("SELECT count(*) FROM tasks").fetchone()
         by_status[Status.CLOSED] = total - sum(by_status.values())
         return Overview(
@@ -275,8 +282,8 @@ class SqliteTables:
         self.connection.execute(_APPEND, (
             event.position, event.at, event.kind, event.task, event.host, event.model, owner,
             attempt, event.seen, event.reason,
-            None if event.waiting is None else _json(pack(event.waiting)),
-            event.held, _json(event.detail) if event.detail else None,
+            None if event.waiting is None else json_text(pack(event.waiting)),
+            event.held, json_text(event.detail) if event.detail else None,
         ))  # fmt: skip
         return event
 
@@ -288,12 +295,16 @@ class SqliteTables:
             f"SELECT * FROM journal WHERE {where} ORDER BY position LIMIT ?",
             values,
         )
-        return [_event(row) for row in rows.fetchall()]
+        return [event_of(row) for row in rows.fetchall()]
+
+    def rows(self, after: int, limit: int) -> Sequence[tuple[Any, ...]]:
+        """Of the journal, as they are: for who wants to know which of them can't be read."""
+        return self.connection.execute(_ROWS, (after, limit)).fetchall()
 
     def last(self, kind: Kind) -> Event | None:
         """The last row of a kind that is about no task, host or model."""
         row = self.connection.execute(_LAST, (kind,)).fetchone()
-        return None if row is None else _event(row)
+        return None if row is None else event_of(row)
 
     # -- hosts and the rest ------------------------------------------------------------------
 
@@ -338,76 +349,9 @@ class SqliteTables:
             self.set_meta("pruned_to", str(position))
 
     def pruned_to(self) -> int:
-        return int(self.meta("pruned_to") or 0)
+        with reading("meta", "pruned_to"):
+            return int(self.meta("pruned_to") or 0)
 
     def position(self) -> int:
         (last,) = self.connection.execute("SELECT max(position) FROM journal").fetchone()
         return last or 0
-
-
-_json_encoder: Final = msgspec.json.Encoder()
-
-
-def _json(value: object) -> str:
-    return _json_encoder.encode(value).decode()
-
-
-def _task(row: Any) -> Task:
-    """A row of `_COLUMNS`: sqlite3 types it as Any, the schema says what stands where."""
-    (
-        sequence, id_, title, description, labels, type_, model, priority, created_at, run_next,
-        not_before, held, key, submitter, source, source_id, system, options, timeout, metadata,
-        status, outcome, error, host, attempt, strikes, owner, started_at, ended_at, artifact,
-        answer,
-    ) = row  # fmt: skip
-    return Task(
-        sequence=sequence,
-        id=id_,
-        title=title,
-        description=description,
-        labels=() if labels == "[]" else tuple(msgspec.json.decode(labels)),
-        type=type_,
-        model=model,
-        priority=priority,
-        created_at=created_at,
-        run_next=bool(run_next),
-        not_before=not_before,
-        held=None if held is None else Held(held),
-        key=key,
-        submitter=submitter,
-        source=source,
-        source_id=source_id,
-        system=system,
-        options={} if options == "{}" else msgspec.json.decode(options),
-        timeout=timeout,
-        metadata=None if metadata is None else msgspec.json.decode(metadata),
-        status=Status(status),
-        outcome=None if outcome is None else Outcome(outcome),
-        error=error,
-        host=host,
-        attempt=attempt,
-        strikes=strikes,
-        owner=owner,
-        started_at=started_at,
-        ended_at=ended_at,
-        artifact=artifact,
-        answer=None if answer is None else msgspec.json.decode(answer),
-    )
-
-
-def _event(row: Any) -> Event:
-    position, at, kind, task, host, model, owner, attempt, seen, reason, waiting, held, detail = row
-    return Event(
-        position=position,
-        at=at,
-        kind=Kind(kind),
-        task=task,
-        host=host,
-        model=model,
-        fence=None if owner is None else Fence(owner, attempt),
-        seen=seen,
-        reason=reason,
-        waiting=None if waiting is None else unpack(task, msgspec.json.decode(waiting)),
-        held=None if held is None else Held(held),
-        detail={} if detail is None else msgspec.json.decode(detail),
-    )

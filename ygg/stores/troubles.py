@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from ygg.stores.rows import DamagedRow
+
 _REMEDIES: Final = {
     "SQLITE_FULL": "the disk is full: make room; it goes on by itself",
     "SQLITE_NOTADB": "this is not an SQLite file: move it away to start empty, or restore a backup",
@@ -33,6 +35,8 @@ def remedy(error: Exception) -> str | None:
 def explain(path: Path, error: Exception) -> str:
     if (known := remedy(error)) is not None:
         return f"{path}: {known} ({_name(error)}: {error})"
+    if isinstance(error, DamagedRow):
+        return f"{path}: {error}"
     # Not its repr: that of a UnicodeEncodeError holds the whole text.
     return f"{path}: {type(error).__name__}: {error}"
 

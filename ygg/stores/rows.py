@@ -1,0 +1,128 @@
+"""The embedded store's rows as values: what SQLite hands out, checked while it is decoded.
+
+A file that was edited by hand, or damaged in a way that SQLite does not notice, must be told of by
+the row; nothing else may come of it. The statements are tables.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+
+from ygg.journal import Event, Kind, unpack
+from ygg.tasks import Fence, Held, Outcome, Status, Task
+
+_json_encoder: Final = msgspec.json.Encoder()
+
+
+class DamagedRow(ValueError):
+    """A row holds what no ygg wrote there."""
+
+    def __init__(self, table: str, number: object, why: object) -> None:
+        text = str(why)
+        self.why = text if len(text) <= 200 else text[:200] + "..."
+        super().__init__(
+            f"row {number} of {table} is damaged ({self.why}): restore a backup, or mend the row "
+            "with sqlite3 while ygg is not running; `ygg check-journal` tells of all such rows"
+        )
+
+
+@contextmanager
+def reading(table: str, number: object) -> Iterator[None]:
+    """Tell of what can't be decoded within by the number of its row. Raises DamagedRow."""
+    try:
+        yield
+    except (ValueError, TypeError, AssertionError, msgspec.MsgspecError, RecursionError) as error:
+        raise DamagedRow(table, number, error) from error
+
+
+def json_text(value: object) -> str:
+    return _json_encoder.encode(value).decode()
+
+
+def task_of(row: Any) -> Task:
+    """A row of tables.py's columns: sqlite3 types it as Any, the schema says what stands where.
+
+    Raises DamagedRow.
+    """
+    with reading("tasks", row[0]):
+        return _task(row)
+
+
+def event_of(row: Any) -> Event:
+    """A row of the journal. Raises DamagedRow."""
+    with reading("journal", row[0]):
+        return _event(row)
+
+
+def _task(row: Any) -> Task:
+    (
+        sequence, id_, title, description, labels, type_, model, priority, created_at, run_next,
+        not_before, held, key, submitter, source, source_id, system, options, timeout, metadata,
+        status, outcome, error, host, attempt, strikes, owner, started_at, ended_at, artifact,
+        answer,
+    ) = row  # fmt: skip
+    return Task(
+        sequence=sequence,
+        id=id_,
+        title=title,
+        description=description,
+        labels=() if labels == "[]" else tuple(msgspec.json.decode(labels, type=list[str])),
+        type=type_,
+        model=model,
+        priority=priority,
+        created_at=created_at,
+        run_next=bool(run_next),
+        not_before=not_before,
+        held=None if held is None else Held(held),
+        key=key,
+        submitter=submitter,
+        source=source,
+        source_id=source_id,
+        system=system,
+        options={} if options == "{}" else msgspec.json.decode(options, type=dict[str, Any]),
+        timeout=timeout,
+        metadata=None if metadata is None else msgspec.json.decode(metadata),
+        status=Status(status),
+        outcome=None if outcome is None else Outcome(outcome),
+        error=error,
+        host=host,
+        attempt=attempt,
+        strikes=strikes,
+        owner=owner,
+        started_at=started_at,
+        ended_at=ended_at,
+        artifact=artifact,
+        answer=None if answer is None else msgspec.json.decode(answer, type=dict[str, Any]),
+    )
+
+
+def _event(row: Any) -> Event:
+    position, at, kind, task, host, model, owner, attempt, seen, reason, waiting, held, detail = row
+    fence = None if owner is None else Fence(owner, attempt)
+    texts = (kind, task, host, model, reason, owner or "")
+    numbers = (seen, attempt or 0)
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) for number in numbers)
+        and isinstance(at, float)
+    ):
+        raise TypeError("a column holds another type than it was made for")
+    told = {} if detail is None else msgspec.json.decode(detail, type=dict[str, Any])
+    return Event(
+        position=position,
+        at=at,
+        kind=Kind(kind),
+        task=task,
+        host=host,
+        model=model,
+        fence=fence,
+        seen=seen,
+        reason=reason,
+        waiting=None if waiting is None else unpack(task, msgspec.json.decode(waiting, type=list)),
+        held=None if held is None else Held(held),
+        detail=told,
+    )
