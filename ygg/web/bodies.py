@@ -13,7 +13,18 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    NamedTuple,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
@@ -50,6 +61,8 @@ class BodyReader(Generic[S]):
         self.most = most
         self.besides = besides or {}
         self._fields = get_type_hints(kind, include_extras=True)
+        #: Of fields that are objects of one kind by name, what such an object has.
+        self._inner = {name: found for name, h in self._fields.items() if (found := _inner_of(h))}
         several = Annotated[list[kind], msgspec.Meta(min_length=1, max_length=most)]  # type: ignore[valid-type]  # made at run time
         #: All that a body may be.
         self.whole: Any = kind | several if most else kind
@@ -122,13 +135,58 @@ class BodyReader(Generic[S]):
             if name not in self._fields:
                 yield FieldError(pointer, _unknown(name, list(self._fields)))
                 continue
-            try:
-                msgspec.convert(given, self._fields[name])
-            except msgspec.ValidationError as error:
-                at = _PLACE.search(str(error))
-                inner, part = ("", given) if at is None else (_pointer(at[1]), _part(given, at[1]))
-                expected = described(self._fields[name])
-                yield FieldError(pointer + inner, f"expected {expected}, got {_told(part)}")
+            yield from self._errors_of_field(name, given, pointer)
+
+    def _errors_of_field(self, name: str, value: Json, place: str) -> Iterator[FieldError]:
+        inner, is_told = self._inner.get(name), False
+        if inner is not None and isinstance(value, dict):
+            for key, item in value.items():
+                for error in inner.errors(item, f"{place}/{escaped(key)}"):
+                    is_told = True
+                    yield error
+        if not is_told:
+            yield from _errors_of(self._fields[name], value, place)
+
+
+class _Inner(NamedTuple):
+    """What an object within a body has."""
+
+    fields: dict[str, Any]
+    required: frozenset[str]
+
+    def errors(self, value: Json, place: str) -> Iterator[FieldError]:
+        if not isinstance(value, dict):
+            yield FieldError(place, f"expected an object, got {_told(value)}")
+            return
+        for name in self.fields:
+            if name in self.required and name not in value:
+                told = f"{name!r} is missing: {described(self.fields[name])}"
+                yield FieldError(place, told)
+        for name, given in value.items():
+            pointer = f"{place}/{escaped(name)}"
+            if name in self.fields:
+                yield from _errors_of(self.fields[name], given, pointer)
+            else:
+                yield FieldError(pointer, _unknown(name, list(self.fields)))
+
+
+def _inner_of(hint: Any) -> _Inner | None:
+    """Of a mapping from names to objects of one kind, what these have."""
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    kind = get_args(hint)[1] if get_origin(hint) is dict else None
+    if not isinstance(kind, type) or not issubclass(kind, msgspec.Struct):
+        return None
+    required = frozenset(field.name for field in msgspec.structs.fields(kind) if field.required)
+    return _Inner(get_type_hints(kind, include_extras=True), required)
+
+
+def _errors_of(hint: Any, value: Json, place: str) -> Iterator[FieldError]:
+    try:
+        msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        at = _PLACE.search(str(error))
+        inner, part = ("", value) if at is None else (_pointer(at[1]), _part(value, at[1]))
+        yield FieldError(place + inner, f"expected {described(hint)}, got {_told(part)}")
 
 
 def text(*, least: int = 0, most: int, what: str = "a text") -> msgspec.Meta:
