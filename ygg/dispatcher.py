@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from ygg import pins
 from ygg.assignment import Start, assign
 from ygg.attempt import Attempt, Stop
+from ygg.autoscaling import Autoscaling
 from ygg.board import Board, LaneState, Reason, configuration_detail
 from ygg.endings import Endings
 from ygg.faults import Cause, Failure
@@ -86,10 +87,21 @@ class Dispatcher:
             settled=lambda: self._claiming == 0,
         )
         self.keeper = Keeper(self, write=self._note, active=self._active_on, now=clock.monotonic)
+        turn = asyncio.Lock()
         self.overrides = Overrides(
             store,
             clock,
             self._outages,
+            turn,
+            fleet=lambda: self.fleet,
+            rows=lambda: self.host_rows,
+            limit=self._limit_now,
+            server=self.server_runs,
+        )
+        self.autoscaling = Autoscaling(
+            store,
+            clock,
+            turn,
             fleet=lambda: self.fleet,
             rows=lambda: self.host_rows,
             limit=self._limit_now,
@@ -238,18 +250,7 @@ class Dispatcher:
     async def look(self, host: str) -> None:
         """Raises Failure. Slots above what the server runs at once would only hide a queue."""
         await self.servers.look(host)
-        most, limit = self.server_runs(host), self._limit_now(host)
-        if most is not None and limit is not None and limit > most:
-            log.warning(
-                "event=limit_too_high host=%s limit=%d server_runs=%d hint=%r",
-                host,
-                limit,
-                most,
-                "the server queues the rest where priorities don't count: raise its --parallel",
-            )
-            await self._note(
-                [_resized(host, before=limit, limit=most, reason="server_parallelism")]
-            )
+        await self._outages.persist(lambda now: self.overrides.fit_to_server(host, now))
 
     def server_runs(self, host: str) -> int | None:
         """So many at once, by its own word; None: it did not say, or shares its slots."""
@@ -535,9 +536,3 @@ class Dispatcher:
     def live_hosts(self) -> Sequence[str]:
         """Hosts that take starts now, pauses apart."""
         return [h.name for h in self.board.hosts.values() if h.mode in (Mode.UP, Mode.TRIAL)]
-
-
-def _resized(host: str, *, before: int, limit: int, reason: str) -> Note:
-    return Note(
-        kind=Kind.RESIZED, host=host, reason=reason, detail={"before": before, "limit": limit}
-    )

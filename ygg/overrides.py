@@ -8,6 +8,7 @@ decided by what the last one left. What a pin makes of a limit is pins.py's.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ygg import pins
@@ -17,6 +18,9 @@ from ygg.outages import Outages
 from ygg.pins import Bounds
 from ygg.ports import Clock
 from ygg.stores.base import HostRow, TaskStore
+from ygg.tasks import Json
+
+log = logging.getLogger("ygg.overrides")
 
 #: The wall clock may be set while we wait for a time to come.
 _LOOK_EVERY_SECONDS = 30.0
@@ -51,6 +55,7 @@ class Overrides:
         store: where they are kept.
         clock: by which they end.
         outages: writes what must not be lost.
+        turn: held while a limit is decided and written, by whoever does so.
         fleet: the settings as they are now.
         rows: what the store keeps of each host.
         limit: of a host's slots, as it is now; None: it has none.
@@ -62,6 +67,7 @@ class Overrides:
         store: TaskStore,
         clock: Clock,
         outages: Outages,
+        turn: asyncio.Lock,
         *,
         fleet: Callable[[], Fleet],
         rows: Callable[[], Mapping[str, HostRow]],
@@ -75,7 +81,7 @@ class Overrides:
         self._rows = rows
         self._limit = limit
         self._server = server
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time = turn
         self._changed = asyncio.Event()
 
     def bounds(self, host: str) -> Bounds:
@@ -172,6 +178,32 @@ class Overrides:
                 reason="pin",
                 server=self._server(host),
             )
+
+    async def fit_to_server(self, host: str, now: float) -> None:
+        """No more slots than its server runs at once: the rest would only hide a queue.
+
+        Raises StoreError.
+        """
+        if not self._is_over_server(host):
+            return  # looks at hosts wait for no turn
+        async with self._one_at_a_time:
+            limit, most = self._limit(host), self._server(host)
+            if limit is None or most is None or limit <= most:
+                return  # somebody shrank it meanwhile
+            detail: dict[str, Json] = {"before": limit, "limit": most}
+            note = Note(kind=Kind.RESIZED, host=host, reason="server_parallelism", detail=detail)
+            await self._store.note([note], now=now)
+            log.warning(
+                "event=limit_too_high host=%s limit=%d server_runs=%d hint=%r",
+                host,
+                limit,
+                most,
+                "the server queues the rest where priorities don't count: raise its --parallel",
+            )
+
+    def _is_over_server(self, host: str) -> bool:
+        limit, most = self._limit(host), self._server(host)
+        return limit is not None and most is not None and limit > most
 
     def _row(self, host: str) -> HostRow:
         return self._rows().get(host, HostRow())

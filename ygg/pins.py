@@ -107,6 +107,16 @@ def _set_by_hand(until: float | None, by: str) -> dict[str, Json]:
     return detail if until is None else {**detail, "until": until}
 
 
+def in_words(slots: SlotSettings, row: HostRow, file: str) -> str | None:
+    """The pin that stands; None: none does."""
+    if slots.pin is not None:
+        return f"it is pinned at {slots.pin} in {file}:{slots.pin_line}"
+    if row.pin is None:
+        return None
+    by = f" by {row.pin_by}" if row.pin_by else " by hand"
+    return f"it is pinned at {row.pin}{by}"
+
+
 def ended(rows: Mapping[str, HostRow], now: float) -> Iterator[Note]:
     """Of pins and pauses whose time is up; what a pin's end makes of the limit is not in it."""
     for host, row in rows.items():

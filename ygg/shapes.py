@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from ygg.health import Mode
+from ygg.resizes import DecisionAction, DecisionReason, Effect
 from ygg.tasks import Held, Outcome, Status
 
 # -- tasks ---------------------------------------------------------------------------------------
@@ -191,6 +192,36 @@ class PauseStatus(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None
 
 
+class DecisionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What an autoscaler last decided about a host, and what became of it."""
+
+    #: RFC 3339.
+    at: str
+    action: DecisionAction
+    reason: DecisionReason
+    #: The limit that it wants; the host's own is the one that there is.
+    limit: int
+    #: It was only to be shown, not carried out.
+    dry_run: bool
+    effect: Effect
+    #: In words, where it was not carried out as asked.
+    detail: str
+    #: The numbers behind it.
+    evidence: Mapping[str, int | float | bool | str | None]
+
+
+class AutoscalerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The autoscaler that was heard last. Limits change by it only while it is live."""
+
+    holder: str
+    #: silent: its lease ended without a call; left: it said that it ends.
+    state: Literal["live", "silent", "left"]
+    #: When it was heard last, RFC 3339.
+    heard_at: str
+    #: For how long it has been quiet.
+    quiet_seconds: float
+
+
 class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     #: Empty once it is no longer in hosts.yaml and only ends what it runs.
@@ -216,6 +247,9 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     shares: str | None
     options: Sequence[OptionStatus]
     tasks: Sequence[RunningTask]
+    #: The autoscaler's last; null: there was none since the dispatcher began, or it uses the slots
+    #: of another host.
+    decision: DecisionStatus | None = None
 
 
 class WaitingLane(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,7 +296,32 @@ class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     blocked: Sequence[BlockedError]
     #: What nobody but a person can mend, in sentences.
     needs_person: Sequence[str]
+    #: Null: none has called since the dispatcher began.
+    autoscaler: AutoscalerStatus | None = None
 
 
 class Hosts(msgspec.Struct, frozen=True, kw_only=True):
     hosts: Sequence[HostStatus]
+    #: Null: none has called since the dispatcher began.
+    autoscaler: AutoscalerStatus | None = None
+
+
+# -- the autoscaler's call -----------------------------------------------------------------------
+
+
+class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a decision about one host."""
+
+    effect: Effect
+    #: In words, where it was not carried out as asked.
+    detail: str
+    #: The host's as it is now; null: there is no such host.
+    limit: int | None
+
+
+class AutoscalerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Of each host that was decided on."""
+
+    hosts: Mapping[str, DecisionAnswer]
+    #: For so long nobody else may resize; 0: it left.
+    lease_seconds: float

@@ -55,16 +55,17 @@ T = TypeVar("T")
 
 
 class Clock:
-    """The machine's clock, which a test may move."""
+    """The machine's clocks, which a test may move."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self.later = 0.0
 
     def wall(self) -> float:
         return time.time() + self.ahead
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self.later
 
 
 @dataclass

@@ -27,7 +27,7 @@ from ygg.web.openapi import document
 
 #: Fields of which the type says less than the route checks: a time must exist and be to come, and
 #: what is any JSON must be small and have no NUL in it.
-BEYOND_SCHEMAS = {"until", "not_before", "options", "metadata"}
+BEYOND_SCHEMAS = {"until", "not_before", "options", "metadata", "evidence"}
 CONFIG = SchemathesisConfig.from_dict(
     {
         "generation": {"mode": "all"},

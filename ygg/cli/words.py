@@ -120,7 +120,7 @@ def _from_place(row: RowView) -> str:
 def _about_hosts(row: RowView) -> str:
     detail = row.detail
     because = f": {row.reason}" if row.reason else ""
-    by_hand = f" by {detail['by']}" if detail.get("by") else ""
+    by_whom = f" by {detail['by']}" if detail.get("by") else ""
     until = detail.get("until")
     end = f" until {rfc3339(until)}" if isinstance(until, int | float) else ""
     match row.kind:
@@ -132,16 +132,16 @@ def _about_hosts(row: RowView) -> str:
             name = row.model or "the default model"
             return f"{row.host} with {name} {_MODES.get(mode, mode)}{because}"
         case Kind.PAUSED:
-            return f"{row.host} is paused{by_hand}{end}{because}"
+            return f"{row.host} is paused{by_whom}{end}{because}"
         case Kind.RESUMED:
-            return f"{row.host} takes tasks again{by_hand}{because}"
+            return f"{row.host} takes tasks again{by_whom}{because}"
         case Kind.RESIZED:
             was = f" (it was {detail['before']})" if detail.get("before") is not None else ""
-            return f"{row.host} has the limit {detail.get('limit')}{was}{because}"
+            return f"{row.host} has the limit {detail.get('limit')}{was}{by_whom}{because}"
         case Kind.PINNED:
-            return f"{row.host} is pinned at {detail.get('limit')}{by_hand}{end}{because}"
+            return f"{row.host} is pinned at {detail.get('limit')}{by_whom}{end}{because}"
         case Kind.UNPINNED:
-            return f"{row.host} is no longer pinned{by_hand}{because}"
+            return f"{row.host} is no longer pinned{by_whom}{because}"
         case Kind.CONFIGURED:
             hosts, types = detail.get("semaphores") or {}, detail.get("routes") or {}
             size = f"{counted(len(hosts), 'host')}, {counted(len(types), 'type')}"

@@ -16,7 +16,7 @@ calls return is in ygg.shapes.
 """
 
 from ygg.client.address import DEFAULT_URL
-from ygg.client.client import Client, NewTask
+from ygg.client.client import Client, NewDecision, NewTask
 from ygg.client.errors import Problem, Unreachable, WrongSettings
 from ygg.client.transport import Limits
 
@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_URL",
     "Client",
     "Limits",
+    "NewDecision",
     "NewTask",
     "Problem",
     "Unreachable",

@@ -29,6 +29,7 @@ from ygg.client.messages import Messages
 from ygg.client.token import find_token
 from ygg.client.transport import Limits, Transport
 from ygg.shapes import (
+    AutoscalerAnswer,
     DispatcherStatus,
     History,
     Hosts,
@@ -77,6 +78,23 @@ class NewTask(TypedDict, total=False):
     not_before: str
     #: Handed back as it came.
     metadata: Any
+
+
+class _Wanted(TypedDict):
+    #: The limit that was seen, and the one that is wanted.
+    expected: int
+    limit: int
+    action: Literal["grow", "shrink", "hold"]
+    #: A word of the rule's closed list.
+    reason: str
+
+
+class NewDecision(_Wanted, total=False):
+    """What an autoscaler decided about a host."""
+
+    evidence: Mapping[str, int | float | bool | str | None]
+    #: Only show it.
+    dry_run: bool
 
 
 class Client:
@@ -292,6 +310,21 @@ class Client:
 
     async def resume(self, host: str) -> HostStatus:
         return await self._call("DELETE", f"{_host(host)}/pause", HostStatus)
+
+    async def autoscale(
+        self,
+        holder: str,
+        hosts: Mapping[str, NewDecision],
+        *,
+        interval: float | None = None,
+        leaves: bool = False,
+    ) -> AutoscalerAnswer:
+        """Say what an autoscaler decided about hosts; it calls every `interval` seconds.
+
+        Its lease holds for three of them. `leaves` gives it up. Another holder is a Problem (409).
+        """
+        body = {"holder": holder, "hosts": hosts, "interval": interval, "leaves": leaves}
+        return await self._call("PUT", "/v1/autoscaler", AutoscalerAnswer, body=body)
 
     async def events(
         self,

@@ -1,7 +1,7 @@
 """The dispatcher over HTTP, put together.
 
-The routes are in tasks.py, hosts.py, whole.py and events.py, each with what /openapi.json says of
-it. Who may ask is guard.py's, how errors look problems.py's.
+The routes are in tasks.py, hosts.py, autoscaler.py, whole.py and events.py, each with what
+/openapi.json says of it. Who may ask is guard.py's, how errors look problems.py's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ygg.dispatcher import Dispatcher
 from ygg.metrics import BoardCollector
 from ygg.version import VERSION
 from ygg.web.auth import Token
+from ygg.web.autoscaler import AutoscalerRoutes
 from ygg.web.events import EventRoutes
 from ygg.web.guard import ACCESS, host_names, make_access, make_guard
 from ygg.web.hosts import HostRoutes
@@ -74,6 +75,7 @@ def make_app(
     routes = [
         *TaskRoutes(parts, random_bits).routes(),
         *HostRoutes(parts).routes(),
+        *AutoscalerRoutes(parts).routes(),
         *events.routes(),
         *WholeRoutes(parts, registry, collector).routes(),
     ]

@@ -13,7 +13,7 @@ from ygg.web.guard import SUBMITTER
 from ygg.web.parts import Parts
 from ygg.web.problems import Kind
 from ygg.web.routes import STORE, Answer, Route, as_json
-from ygg.web.status import host_statuses
+from ygg.web.status import autoscaler_status, host_statuses
 
 _A_HOST: Final = Answer(about="the host as it is now", kinds=(HostStatus,))
 
@@ -78,7 +78,8 @@ class HostRoutes:
         ]
 
     async def hosts(self, _: web.Request) -> web.Response:
-        return as_json({"hosts": host_statuses(self._parts.sight())})
+        sight = self._parts.sight()
+        return as_json(Hosts(hosts=host_statuses(sight), autoscaler=autoscaler_status(sight)))
 
     async def pin(self, request: web.Request) -> web.Response:
         order, until = orders.read_pin(await request.read(), self._parts.wall())

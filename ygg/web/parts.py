@@ -60,6 +60,8 @@ class Parts:
             reasons=self.reasons(),
             monotonic=self._monotonic(),
             servers={h: dispatcher.server_runs(h) for h in dispatcher.fleet.hosts},
+            heard=dispatcher.autoscaling.heard,
+            decided=dispatcher.autoscaling.decided,
         )
 
     def reasons(self) -> dict[str, str]:

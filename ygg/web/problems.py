@@ -7,6 +7,7 @@ catch them. Their words are theirs; only a bug's are kept from the client and go
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from ygg.artifacts import ArtifactError, NoArtifact
 from ygg.dispatcher import Draining, NotAccepting, Unroutable
 from ygg.lifecycle import Refused
 from ygg.overrides import OutOfBounds, PinnedInFile, SharedSlots, UnknownHost
+from ygg.resizes import LeaseHeld
 from ygg.stores.base import KeyClash, StoreError, UnknownTask
 
 log = logging.getLogger("ygg.web")
@@ -49,6 +51,7 @@ class Kind(Enum):
     REFUSED = "refused", 409, "The task as it is does not allow that"
     PINNED_IN_FILE = "pinned-in-file", 409, "hosts.yaml pins this host"
     SHARED_SLOTS = "shared-slots", 409, "This host has no slots of its own"
+    LEASE_HELD = "lease-held", 409, "Another autoscaler is at work"
     TOO_LARGE = "too-large", 413, "The body is too large"
     LONG_ADDRESS = "long-address", 414, "The address is too long"
     NOT_JSON = "not-json", 415, "Only application/json is taken"
@@ -180,6 +183,8 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(
                 Kind.OUT_OF_BOUNDS, str(error), errors=[FieldError("/limit", str(error))]
             )
+        case LeaseHeld():
+            return Problem(Kind.LEASE_HELD, str(error), retry_after=math.ceil(error.seconds))
         case NoArtifact():
             return Problem(Kind.NO_ARTIFACT, str(error))
         case KeyClash():

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ygg.attempt import Attempt
+from ygg.autoscaling import Decided, Heard
 from ygg.board import Board, HostState, Reason
 from ygg.fleet import Fleet, HostSettings
 from ygg.health import Mode
 from ygg.journal import Event, Kind
 from ygg.pins import bounds
+from ygg.resizes import Effect
 from ygg.shapes import (
+    AutoscalerStatus,
     BlockedError,
+    DecisionStatus,
     DispatcherStatus,
     HostStatus,
     OptionStatus,
@@ -74,6 +79,9 @@ class Sight:
     monotonic: float
     #: How many tasks each host's server says it runs at once; None: it doesn't say.
     servers: Mapping[str, int | None] = field(default_factory=dict)
+    #: The autoscaler that called last, and what it decided about each host.
+    heard: Heard | None = None
+    decided: Mapping[str, Decided] = field(default_factory=dict)
 
 
 def host_statuses(sight: Sight) -> list[HostStatus]:
@@ -118,6 +126,38 @@ def _host_status(sight: Sight, host: HostState, running: Iterable[str]) -> HostS
             if option.mode is not Mode.UP
         ],
         tasks=[_running_task(sight, task_id) for task_id in running],
+        decision=_decision(sight.decided.get(host.name)),
+    )
+
+
+def _decision(decided: Decided | None) -> DecisionStatus | None:
+    if decided is None or decided.verdict.effect is Effect.SHARED:
+        return None
+    decision = decided.decision
+    return DecisionStatus(
+        at=rfc3339(decided.at),
+        action=decision.action,
+        reason=decision.reason,
+        limit=decision.limit,
+        dry_run=decision.dry_run,
+        effect=decided.verdict.effect,
+        detail=decided.verdict.detail,
+        evidence=decision.evidence,
+    )
+
+
+def autoscaler_status(sight: Sight) -> AutoscalerStatus | None:
+    heard = sight.heard
+    if heard is None:
+        return None
+    state: Literal["live", "silent", "left"] = "left"
+    if not heard.left:
+        state = "live" if heard.lease.holds(sight.monotonic) else "silent"
+    return AutoscalerStatus(
+        holder=heard.lease.holder,
+        state=state,
+        heard_at=rfc3339(heard.at),
+        quiet_seconds=round(max(0.0, sight.monotonic - heard.monotonic), 3),
     )
 
 
@@ -204,7 +244,7 @@ def dispatcher_status(
     wall: float,
 ) -> DispatcherStatus:
     """`overview` and `oldest` None: the store could not say."""
-    hosts = host_statuses(sight)
+    hosts, autoscaler = host_statuses(sight), autoscaler_status(sight)
     blocked: Sequence[BlockedError] = ()
     counts: dict[str, int] = {}
     held: dict[str, int] = {}
@@ -223,7 +263,8 @@ def dispatcher_status(
         counts=counts,
         held=held,
         blocked=blocked,
-        needs_person=list(_sentences(sight.board, hosts, blocked, store_trouble)),
+        needs_person=list(_sentences(sight.board, hosts, blocked, store_trouble, autoscaler)),
+        autoscaler=autoscaler,
     )
 
 
@@ -232,9 +273,15 @@ def _sentences(
     hosts: Sequence[HostStatus],
     blocked: Sequence[BlockedError],
     store_trouble: str | None,
+    autoscaler: AutoscalerStatus | None,
 ) -> Iterator[str]:
     if store_trouble is not None:
         yield f"nothing can be accepted or started: {store_trouble}"
+    if autoscaler is not None and autoscaler.state == "silent":
+        yield (
+            f"the autoscaler {autoscaler.holder} is silent since {autoscaler.heard_at}: "
+            "limits stay where they are"
+        )
     for host in hosts:
         if host.up is Mode.DOWN:
             yield f"{host.name} is down since {host.down_since}: {host.reason}"
