@@ -49,7 +49,7 @@ HOST: Mapping[str, st.SearchStrategy[Any]] = {
     "keep_alive": st.none() | TEXTS, "gpu": GPUS, "line": st.integers(0, 99),
 }  # fmt: skip
 TYPE: Mapping[str, st.SearchStrategy[Any]] = {
-    "run": st.lists(st.builds(Option, NAMES, MODELS), max_size=3).map(tuple),
+    "run": st.lists(st.builds(Option, NAMES, MODELS, st.just("")), max_size=3).map(tuple),
     "labels": st.lists(TEXTS, max_size=2).map(tuple),
     "words": st.lists(TEXTS, max_size=2).map(tuple),
     "system": st.none() | TEXTS, "options": st.dictionaries(TEXTS, _JSON, max_size=2),

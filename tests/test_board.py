@@ -580,6 +580,32 @@ def test_a_host_on_trial_takes_one_task_and_all_once_that_ended_well() -> None:
     assert told.starts() == [("t1", "a"), ("t2", "a"), ("t3", "a")]
 
 
+def test_a_handler_of_a_types_own_is_well_or_not_by_itself() -> None:
+    told = Told()
+    ocr = Option("a", "m", "ocr")
+    told.fleet({"a": 9}, routes={"general": [A], "ocr": [ocr]})
+    told.tell(Kind.OPTION, option=ocr, detail={"mode": "down", "type": "ocr"})
+    told.accept("o0", type="ocr")
+    told.accept("g0")
+    assert told.starts() == [("g0", "a")]
+    assert told.board.may_run(Lane("ocr"), None, ocr) is Reason.OPTION_DOWN
+    told.tell(Kind.OPTION, option=ocr, detail={"mode": "up", "type": "ocr"})
+    told.option(A, Mode.DOWN)
+    told.accept("g1")
+    assert told.starts() == [("o0", "a")]
+
+
+def test_a_host_on_trial_is_tried_by_its_models_and_handlers_run_beside() -> None:
+    told = Told()
+    told.fleet({"a": 9}, routes={"general": [A], "ocr": [Option("a", "m", "ocr")]})
+    told.host("a", Mode.TRIAL)
+    told.accept("o0", "o1", type="ocr", priority=1)
+    told.accept("g0", "g1")
+    assert told.starts() == [("o0", "a"), ("o1", "a"), ("g0", "a")]
+    told.accept("o2", type="ocr", priority=1)
+    assert told.starts() == [("o2", "a")]
+
+
 def test_the_first_option_in_health_with_a_free_slot_is_taken() -> None:
     told = Told()
     told.fleet({"a": 1, "b": 1, "c": 1})

@@ -253,6 +253,8 @@ def row_of(fleet: Fleet) -> Event:
 def test_a_store_tells_hosts_starts_and_routes() -> None:
     rows = {name: HostRow(limit=1, start=h.slots.start) for name, h in fleet().hosts.items()}
     assert changes(fleet_of_row(row_of(fleet()), rows, fleet()), fleet()) == []
+    command = edited("reasoning: {run: [surtr]}", "reasoning: {run: [surtr], command: [think]}")
+    assert changes(fleet_of_row(row_of(command), rows, command), command) == []
     new = fleet(
         "hosts: {fenrir: {url: 'http://fenrir:11434', model: m, slots: {start: 2, max: 9}}}"
     )

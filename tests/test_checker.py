@@ -9,6 +9,7 @@ import pytest
 
 from ygg.checker import Checker
 from ygg.findings import KEPT, FindingKind, Report
+from ygg.fleet import Option
 from ygg.journal import Event, Kind, pack
 from ygg.lives import Stored
 from ygg.tasks import Fence, Held, Json, Lane, Outcome, Rank, Status, Waiting
@@ -55,7 +56,7 @@ class History:
         *,
         limits: Mapping[str, int],
         shares: Mapping[str, str] | None = None,
-        routes: Mapping[str, Sequence[tuple[str, str]]] = ROUTES,
+        routes: Mapping[str, Sequence[tuple[str, ...]]] = ROUTES,
     ) -> None:
         detail: dict[str, Json] = {
             "semaphores": dict(shares or {name: name for name in limits}),
@@ -356,6 +357,40 @@ def test_a_host_on_trial_runs_one_task() -> None:
     history.start("y", "b")
     assert found(history) == {}
     history.change(-1, host="a")
+    assert found(history) == {"bad_host": 1}
+
+
+@pytest.mark.parametrize(
+    ("down", "starts"),
+    [
+        (Option("a", "m", "ocr"), {"bad_host": 1}),
+        (Option("a", "m"), {}),
+        (Option("a", "m", "scan"), {}),
+    ],
+)
+def test_a_handler_of_a_types_own_is_well_or_not_by_itself(
+    down: Option, starts: Mapping[str, int]
+) -> None:
+    history = History(limits={"a": 3})
+    history.configure(limits={"a": 3}, routes={"ocr": [Option("a", "m", "ocr")]})
+    whose = {"type": down.handler} if down.handler else {}
+    history.row(Kind.OPTION, host="a", model="m", detail={"mode": "down", **whose})
+    history.accept("x", "ocr")
+    history.start("x", "a", "m")
+    assert found(history) == starts
+
+
+def test_a_host_on_trial_is_tried_by_its_models_and_handlers_run_beside() -> None:
+    history = History(limits={"a": 9})
+    routes = {"code": [Option("a", "m")], "ocr": [Option("a", "m", "ocr")]}
+    history.configure(limits={"a": 9}, routes=routes)
+    history.host("a", "trial")
+    for task, kind in (("o1", "ocr"), ("o2", "ocr"), ("c1", "code"), ("o3", "ocr")):
+        history.accept(task, kind)
+        history.start(task, "a", "m")
+    assert found(history) == {}
+    history.accept("c2", "code")
+    history.start("c2", "a", "m")
     assert found(history) == {"bad_host": 1}
 
 

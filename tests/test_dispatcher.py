@@ -15,13 +15,15 @@ from tests.worlds import Failing, Losing, NoMeter, World, draft, fleet, refused,
 from ygg.artifacts import ArtifactError
 from ygg.dispatcher import Draining, NotAccepting, Unroutable
 from ygg.faults import Cause, Failure
-from ygg.fleet import DispatcherSettings, TypeSettings
+from ygg.fleet import DispatcherSettings, Option, TypeSettings
+from ygg.handlers import Place
+from ygg.health import Mode
 from ygg.hosts.base import Answer, Progress, Request
 from ygg.journal import Kind
 from ygg.lifecycle import Refused
 from ygg.stores.base import StoreError
 from ygg.stores.memory import MemoryStore
-from ygg.tasks import Draft, Outcome, Status
+from ygg.tasks import Draft, Outcome, Status, Task
 
 pytestmark = pytest.mark.pure
 
@@ -169,7 +171,7 @@ def test_a_mistyped_model_leaves_the_backlog_open() -> None:
             await asyncio.sleep(600.0)
             assert {w.task(i).status for i in ids} == {Status.OPEN}
             assert len(server.asked) == 1, "no task is spent on finding out"
-            option = w.dispatcher.board.hosts["h"].options["m"]
+            option = w.dispatcher.board.hosts["h"].options[Option("h", "m")]
             assert "pull it" in option.reason or "has no m" in option.reason
             server.script, server.has_it = [], True
             await w.settled(within=3600.0)
@@ -612,11 +614,69 @@ def test_a_model_that_fails_every_request_leaves_the_backlog_open_and_heals() ->
             await asyncio.sleep(12 * 3600.0)
             blocked = [t for t in w.tasks if t.status is Status.BLOCKED]
             assert 1 <= len(blocked) <= 7, "the more fail alike, the less it is the task"
-            state = w.dispatcher.board.hosts["h"].options["m"]
+            state = w.dispatcher.board.hosts["h"].options[Option("h", "m")]
             assert "trials in a row failed alike: 500: out of memory" in state.reason
             refuse(w, lambda _: False)
             await w.settled()
             assert len([t for t in w.tasks if t.status is Status.CLOSED]) == 100 - len(blocked)
+
+    run_virtual(story())
+
+
+class Broken:
+    """A handler of a type's own that fails each time."""
+
+    def __init__(self, cause: Cause) -> None:
+        self.cause = cause
+        self.asked = 0
+
+    async def run(self, task: Task, place: Place, progress: Progress) -> Answer:
+        self.asked += 1
+        await asyncio.sleep(0.1)
+        taken = self.cause is not Cause.UNSUPPORTED
+        raise Failure(self.cause, f"command ocr: {self.cause.value}", taken=taken)
+
+
+@pytest.mark.parametrize("cause", [Cause.UNSUPPORTED, Cause.SERVER_ERROR, Cause.COMMAND_FAILED])
+def test_a_broken_handler_of_one_type_holds_up_no_other_type(cause: Cause) -> None:
+    async def story() -> None:
+        ocr = TypeSettings(name="ocr", run=(Option("h", "m"),), command=("ocr",))
+        async with world(fleet({"h": 2}, types={"ocr": ocr})) as w:
+            w.dispatcher._handlers["ocr"] = broken = Broken(cause)
+            w.servers["h"].has_it = False  # whatever the server says of its models
+            scans = await w.submit(*(draft(f"o{n}", type="ocr", priority=0) for n in range(60)))
+            texts = await w.submit(*(draft(f"g{n}") for n in range(20)))
+            await w.until(lambda: {w.task(t).status for t in texts} == {Status.CLOSED}, within=60.0)
+            assert broken.asked <= 20, "it was not given the whole backlog meanwhile"
+            waiting = [t for t in scans if w.task(t).status is Status.OPEN]
+            assert len(waiting) >= 50
+            assert w.dispatcher.board.hosts["h"].mode is Mode.UP
+            await w.dispatcher.retry([t for t in scans if t not in waiting])
+
+            class Mended(Broken):
+                async def run(self, task: Task, place: Place, progress: Progress) -> Answer:
+                    return Answer(text="mended")
+
+            w.dispatcher._handlers["ocr"] = Mended(cause)
+            await w.settled()
+            assert {w.task(t).status for t in scans} == {Status.CLOSED}
+
+    run_virtual(story())
+
+
+def test_a_host_that_runs_only_handlers_is_idle_and_looked_at() -> None:
+    class Slow(Broken):
+        async def run(self, task: Task, place: Place, progress: Progress) -> Answer:
+            await asyncio.sleep(100.0)
+            return Answer(text="done")
+
+    async def story() -> None:
+        ocr = TypeSettings(name="ocr", run=(Option("h", "m"),), command=("ocr",))
+        async with world(fleet(types={"ocr": ocr})) as w:
+            w.dispatcher._handlers["ocr"] = Slow(Cause.INTERNAL)
+            await w.submit(draft(type="ocr"))
+            await w.settled()
+            assert len(w.servers["h"].looks) >= 6
 
     run_virtual(story())
 

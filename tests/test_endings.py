@@ -246,6 +246,17 @@ def test_what_a_task_asked_for_and_its_type_did_not_is_its_own_fault_if_not_supp
     told(story, submitted=submitted)
 
 
+def test_a_handler_that_is_not_there_is_no_tasks_fault_whatever_the_task_asked_for() -> None:
+    async def story(s: Scene) -> None:
+        ocr = H._replace(handler="general")
+        s.attempt = Attempt(start=replace(s.attempt.start, option=ocr), meter=NoMeter())
+        task = await s.fails("unsupported", taken=False)
+        assert task.status is Status.OPEN
+        assert s.told() == [(Kind.REOPENED, "unsupported"), (Kind.OPTION, "down")]
+
+    told(story, submitted=draft(options={"think": True}))
+
+
 def test_every_cause_of_the_table_has_its_test_here() -> None:
     assert sorted((*TASK, *HOST, *OPTION, "first_token", "timeout", "busy")) == sorted(
         c.value for c in Cause

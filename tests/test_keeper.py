@@ -569,6 +569,109 @@ def test_an_answer_about_the_task_alone_is_no_word_about_the_option() -> None:
     told(story)
 
 
+# -- handlers of a type's own ----------------------------------------------------------------------
+
+#: The command of type ocr, beside the model that it is started for.
+OCR = Option(H, M.model, "ocr")
+
+
+@pytest.mark.parametrize("cause", [Cause.UNSUPPORTED, Cause.SERVER_ERROR, Cause.STALL])
+def test_a_handler_that_fails_rests_alone_and_comes_back_on_trial(cause: Cause) -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(cause, OCR)
+        assert (k.option_mode(OCR), k.option_mode(M), k.mode()) == (Mode.DOWN, Mode.UP, Mode.UP)
+        assert k.rows[-1].detail == {"mode": "down", "type": "ocr"}
+        await asyncio.sleep(6.0)
+        assert k.option_mode(OCR) is Mode.TRIAL
+        k.worked(OCR)
+        assert k.option_mode(OCR) is Mode.UP
+
+    told(story)
+
+
+def test_a_handler_that_blames_its_host_has_it_asked() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.active = 3
+        k.prober.down = True
+        k.failed(Cause.UNSUPPORTED, OCR)
+        await asyncio.sleep(0.1)
+        assert k.mode() is Mode.UP, "that was about the handler alone"
+        k.failed(Cause.SERVER_ERROR, Option(H, M.model, "scan"))
+        await asyncio.sleep(0.1)
+        assert k.mode() is Mode.DOWN, "its health path says so"
+
+    told(story)
+
+
+def test_tasks_that_a_handler_blocks_stop_the_handler_and_not_the_model() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        for _ in range(9):
+            k.blocked(Cause.COMMAND_FAILED, OCR)
+        assert (k.option_mode(OCR), k.option_mode(M)) == (Mode.DOWN, Mode.UP)
+
+    told(story)
+
+
+def test_what_a_handler_does_proves_nothing_of_a_host_on_trial() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(Cause.RESET)
+        await asyncio.sleep(1.0)
+        assert k.mode() is Mode.TRIAL
+        k.worked(OCR)
+        k.blocked(Cause.COMMAND_FAILED, OCR)
+        assert k.mode() is Mode.TRIAL
+        for _ in range(5):
+            assert k.keeper.failed(OCR, Failure(Cause.BUSY, "b", taken=False), task="t").verdict
+        assert k.mode() is Mode.TRIAL
+        k.worked(M)
+        assert k.mode() is Mode.UP
+
+    told(story)
+
+
+def test_what_a_handler_ran_while_its_host_was_on_trial_was_no_trial() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(Cause.RESET)
+        await asyncio.sleep(1.0)
+        failure = Failure(Cause.SERVER_ERROR, "ended with 75", taken=True)
+        at_once = [k.keeper.failed(OCR, failure, task=f"t{n}").verdict for n in range(4)]
+        assert all(verdict.strike for verdict in at_once), "these ran side by side"
+
+    told(story)
+
+
+def test_a_handler_that_is_busy_rests_for_as_long_as_it_said_and_its_host_does_not() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(Cause.BUSY, OCR, retry_after=30.0)
+        assert (k.option_mode(OCR), k.mode()) == (Mode.RESTING, Mode.UP)
+        await asyncio.sleep(29.0)
+        assert k.option_mode(OCR) is Mode.RESTING
+        await asyncio.sleep(2.0)
+        assert k.option_mode(OCR) is Mode.UP
+        assert k.modes_told(Kind.OPTION) == ["resting", "up"]
+
+    told(story)
+
+
+def test_a_handler_whose_trials_fail_alike_costs_no_more_strikes() -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(Cause.SERVER_ERROR, OCR)
+        strikes = [
+            (await k.fails_on_trial(Cause.SERVER_ERROR, task=f"t{n}", option=OCR)).strike
+            for n in range(4)
+        ]
+        assert strikes == [True, True, False, False]
+
+    told(story)
+
+
 # -- mistakes of ours ------------------------------------------------------------------------------
 
 

@@ -49,9 +49,14 @@ class HostState:
         self.paused: str | None = None
         #: Tasks running here; of a shared semaphore only this server's.
         self.active = 0
-        self.options: dict[str, OptionState] = {}
+        self.options: dict[Option, OptionState] = {}
         #: No longer in hosts.yaml: runs what it runs to the end.
         self.removed = False
+
+    @property
+    def asked(self) -> int:
+        """Tasks that ask its models: handlers of one's own show nothing of the host."""
+        return sum(o.active for o in self.options.values() if not o.option.handler)
 
 
 class Semaphore:
@@ -199,9 +204,9 @@ class Board:
 
     def _option(self, option: Option) -> OptionState:
         host = self.hosts[option.host]
-        state = host.options.get(option.model)
+        state = host.options.get(option)
         if state is None:
-            state = host.options[option.model] = OptionState(option, host)
+            state = host.options[option] = OptionState(option, host)
             state.free = self.blocker(state) is None
         return state
 
@@ -231,7 +236,7 @@ class Board:
             return Reason.OPTION_DOWN
         if host.semaphore.slots.active >= host.semaphore.slots.limit:
             return Reason.NO_SLOT
-        if host.mode is Mode.TRIAL and host.active:
+        if host.mode is Mode.TRIAL and not option.option.handler and host.asked:
             return Reason.HOST_TRIAL
         if option.mode is Mode.TRIAL and option.active:
             return Reason.OPTION_TRIAL
@@ -343,8 +348,8 @@ class Board:
             case Kind.HOST:
                 self._set_host(event.host, Mode(str(event.detail["mode"])), event.reason)
             case Kind.OPTION:
-                mode = Mode(str(event.detail["mode"]))
-                self._set_option(Option(event.host, event.model), mode, event.reason)
+                mode, handler = Mode(str(event.detail["mode"])), str(event.detail.get("type", ""))
+                self._set_option(Option(event.host, event.model, handler), mode, event.reason)
             case Kind.CONFIGURED:
                 self.configure(**configuration(event.detail))
             case Kind.PINNED | Kind.UNPINNED | Kind.OPENED | Kind.LEFT:
@@ -459,8 +464,12 @@ def configuration_detail(
     return {
         "semaphores": dict(semaphores),
         "limits": dict(limits),
-        "routes": {name: [list(option) for option in route] for name, route in routes.items()},
+        "routes": {name: [_packed(option) for option in route] for name, route in routes.items()},
     }
+
+
+def _packed(option: Option) -> list[Json]:
+    return [*option] if option.handler else [option.host, option.model]
 
 
 class Configuration(TypedDict):
@@ -471,7 +480,7 @@ class Configuration(TypedDict):
 
 def configuration(detail: Mapping[str, Json]) -> Configuration:
     """The inverse of `configuration_detail`; its rows are ours, so their shape is known."""
-    routes = cast("dict[str, list[tuple[str, str]]]", detail["routes"])
+    routes = cast("dict[str, list[list[str]]]", detail["routes"])
     return {
         "semaphores": cast("dict[str, str]", detail["semaphores"]),
         "limits": cast("dict[str, int]", detail["limits"]),

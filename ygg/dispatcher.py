@@ -264,8 +264,9 @@ class Dispatcher:
         return None if semaphore is None else semaphore.slots.limit
 
     async def look_at_option(self, option: Option) -> None:
-        """Raises Failure."""
-        await self.servers.look_at_option(option)
+        """Raises Failure. Of a handler of a type's own no server can say whether it works."""
+        if not option.handler:
+            await self.servers.look_at_option(option)
 
     # -- rows come in, starts go out -------------------------------------------------------------
 
@@ -472,7 +473,7 @@ class Dispatcher:
 
     def _active_on(self, host: str) -> int:
         state = self.board.hosts.get(host)
-        return 0 if state is None else state.active
+        return 0 if state is None else state.asked
 
     # -- what people ask for -----------------------------------------------------------------------
 

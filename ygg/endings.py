@@ -78,7 +78,7 @@ class Endings:
         settings, verdict, keeper = self._fleet().types[task.type], failure.verdict, self._keeper
         if verdict.next is Next.BLOCK:
             notes = keeper.blocked(option, failure, task=task.id)
-        elif failure.cause is Cause.UNSUPPORTED and _brings_its_own(task, settings):
+        elif _asked_too_much(task, settings, option, failure):
             # Not what the option is for, but what this task asked of it.
             verdict = replace(verdict, next=Next.BLOCK)
             notes = keeper.answered(option)
@@ -112,8 +112,10 @@ class Endings:
         )
 
 
-def _brings_its_own(task: Task, settings: TypeSettings) -> bool:
-    """Whether the task asks for something that its type does not."""
+def _asked_too_much(task: Task, settings: TypeSettings, option: Option, failure: Failure) -> bool:
+    """Whether the model lacks what the task may have asked for, and its type does not."""
+    if failure.cause is not Cause.UNSUPPORTED or option.handler:
+        return False
     return (
         any(settings.options.get(name) != value for name, value in task.options.items())
         or task.system not in (None, settings.system)

@@ -19,9 +19,13 @@ class Option(NamedTuple):
 
     host: str
     model: str = ""
+    #: The type whose own handler (a command, a function) runs there: whether that works says
+    #: nothing of the model. Empty: the model is asked.
+    handler: str = ""
 
     def __str__(self) -> str:
-        return f"{self.host}/{self.model}" if self.model else self.host
+        where = f"{self.host}/{self.model}" if self.model else self.host
+        return f"{where} for {self.handler}" if self.handler else where
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +106,13 @@ class TypeSettings:
     repeat: bool = True
     line: int = 0
 
+    @property
+    def route(self) -> tuple[Option, ...]:
+        """Its options, as the dispatcher tells them apart."""
+        if self.command is None and self.python is None:
+            return self.run
+        return tuple(option._replace(handler=self.name) for option in self.run)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
@@ -152,7 +163,8 @@ class Fleet:
 
     @property
     def routes(self) -> Mapping[str, tuple[Option, ...]]:
-        return {name: settings.run for name, settings in self.types.items()}
+        """Of each type, where its tasks run, in order of preference."""
+        return {name: settings.route for name, settings in self.types.items()}
 
 
 #: The four types that everybody has, with the words of a title that mean them.

@@ -110,7 +110,9 @@ def config_of(fleet: Fleet, waiting: Mapping[Lane, int]) -> Config:
 
 
 def _view(type_: TypeSettings) -> TypeView:
-    return TypeView(**{name: getattr(type_, name) for name in TypeView.__struct_fields__})
+    told = {name: getattr(type_, name) for name in TypeView.__struct_fields__}
+    told["run"] = tuple((option.host, option.model) for option in type_.run)
+    return TypeView(**told)
 
 
 def read_config(body: bytes | str) -> Told:

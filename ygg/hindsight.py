@@ -54,29 +54,34 @@ class _Host:
         self.listed = True
         self.mode = Mode.DOWN
         self.paused = False
-        #: Of its models, where a row said so.
-        self.modes: dict[str, Mode] = {}
-        #: Tasks that run here, by model.
-        self.running: dict[str, int] = {}
+        #: Of its options, where a row said so.
+        self.modes: dict[Option, Mode] = {}
+        #: Tasks that run here, by option.
+        self.running: dict[Option, int] = {}
 
     @property
     def active(self) -> int:
         return sum(self.running.values())
 
-    def count(self, model: str, change: int) -> None:
-        self.running[model] = self.running.get(model, 0) + change
+    @property
+    def asked(self) -> int:
+        """Of them those that ask its models; the others run a handler of their type's own."""
+        return sum(count for option, count in self.running.items() if not option.handler)
+
+    def count(self, option: Option, change: int) -> None:
+        self.running[option] = self.running.get(option, 0) + change
 
 
 class _Run:
     """A decided start and the slot that it holds."""
 
-    __slots__ = ("fence", "host", "model", "position")
+    __slots__ = ("fence", "host", "option", "position")
 
-    def __init__(self, start: Event, host: _Host | None) -> None:
+    def __init__(self, start: Event, host: _Host | None, option: Option) -> None:
         self.position = start.position
         self.fence = start.fence
         self.host = host
-        self.model = start.model
+        self.option = option
 
 
 _Key = tuple[bool, int, float, int]
@@ -181,7 +186,7 @@ class Hindsight:
                 message = f"was started too early: by row {start.seen} it was not open and ready"
                 found(FindingKind.NOT_READY, start, message)
             return
-        option = Option(start.host, start.model)
+        option = self._option(start, waiting.lane)
         options = self._options_of(waiting.lane)
         free = next((o for o in options if self._hindrance(o) is None), None)
         if option not in options:
@@ -204,21 +209,27 @@ class Hindsight:
         route = self._routes.get(lane.type, ())
         return tuple(o for o in route if o.model == lane.model) if lane.model else route
 
+    def _option(self, start: Event, lane: Lane | None) -> Option:
+        """Where it started: its row has host and model, the route whether a handler ran there."""
+        where = start.host, start.model
+        route = self._routes.get(lane.type, ()) if lane is not None else ()
+        return next((o for o in route if (o.host, o.model) == where), Option(*where))
+
     def _hindrance(self, option: Option) -> tuple[FindingKind, str] | None:
         """Why nothing may start there; None: something may."""
         host = self._hosts.get(option.host)
         if host is None or not host.listed:
             return FindingKind.BAD_HOST, "that host is not in the fleet"
-        well = host.modes.get(option.model, Mode.UP)  # until a row says otherwise
-        busy = host.running.get(option.model, 0)
+        well = host.modes.get(option, Mode.UP)  # until a row says otherwise
+        busy = host.running.get(option, 0)
         if host.paused:
             return FindingKind.BAD_HOST, "the host is paused"
         if host.mode in (Mode.DOWN, Mode.RESTING):
             return FindingKind.BAD_HOST, f"the host is {host.mode.value}"
         if well in (Mode.DOWN, Mode.RESTING):
             return FindingKind.BAD_HOST, f"that model there is {well.value}"
-        if host.mode is Mode.TRIAL and host.active:
-            return FindingKind.BAD_HOST, f"the host is on trial and runs {host.active}"
+        if host.mode is Mode.TRIAL and not option.handler and host.asked:
+            return FindingKind.BAD_HOST, f"the host is on trial and runs {host.asked}"
         if well is Mode.TRIAL and busy:
             return FindingKind.BAD_HOST, f"that model there is on trial and runs {busy}"
         active, limit = host.card.active, host.card.limit
@@ -249,12 +260,13 @@ class Hindsight:
         return waiting is not None and _key(waiting.rank) == entry[0]
 
     def _take(self, start: Event) -> None:
-        self._ready.pop(start.task, None)
+        waiting = self._ready.pop(start.task, start.waiting)
         self._free(start.task)
         host = self._hosts.get(start.host)
-        self._runs[start.task] = _Run(start, host)
+        option = self._option(start, None if waiting is None else waiting.lane)
+        self._runs[start.task] = _Run(start, host, option)
         if host is not None:
-            host.count(start.model, 1)
+            host.count(option, 1)
 
     # -- tasks -----------------------------------------------------------------------------
 
@@ -296,7 +308,7 @@ class Hindsight:
         run = self._runs.pop(task_id, None)
         if run is None or run.host is None:
             return
-        run.host.count(run.model, -1)
+        run.host.count(run.option, -1)
         self._forget_idle(run.host)
 
     # -- the fleet -------------------------------------------------------------------------
@@ -348,9 +360,9 @@ class Hindsight:
             self._hosts[event.host].mode = mode
 
     def _option_mode(self, event: Event) -> None:
-        mode = _mode(event)
+        mode, handler = _mode(event), str(event.detail.get("type", ""))
         if event.host in self._hosts:
-            self._hosts[event.host].modes[event.model] = mode
+            self._hosts[event.host].modes[Option(event.host, event.model, handler)] = mode
 
 
 def _same(fence: Fence | None, other: Fence | None) -> bool:
@@ -381,8 +393,8 @@ def _options(route: Json) -> tuple[Option, ...]:
     if not isinstance(route, list | tuple):
         raise BadRow(f"{route!r} is no list of options")
     options: list[Option] = []
-    for pair in route:
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise BadRow(f"{pair!r} is no host with its model")
-        options.append(Option(str(pair[0]), str(pair[1])))
+    for option in route:
+        if not isinstance(option, list | tuple) or len(option) not in (2, 3):
+            raise BadRow(f"{option!r} is no host with its model")
+        options.append(Option(*map(str, option)))
     return tuple(options)

@@ -190,7 +190,8 @@ TYPE_KEYS: Final[Keys] = {
         "list: the program and its arguments",
         "A program instead of a model. It gets the task as JSON on its standard input, and what "
         "it prints is the answer. Never through a shell. Exit status 0 closes the task, 75 is the "
-        "host's fault, any other blocks it.",
+        "host's fault, any other blocks it. A command that fails again and again stops alone: other "
+        "types go on there.",
         "[/usr/local/bin/ocr, --fast]", without="a model answers",
     ),
     "cwd": Key(

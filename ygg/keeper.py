@@ -16,6 +16,7 @@ from ygg.faults import MISCONFIGURED, Failure, Hurts, Next, Verdict
 from ygg.fleet import Option
 from ygg.health import Health, Mode, Streak, Trials, new_host, new_option
 from ygg.journal import Kind, Note
+from ygg.tasks import Json
 
 log = logging.getLogger("ygg.health")
 
@@ -60,14 +61,23 @@ class _Kept:
     def mode(self, what: Option | None) -> Mode:
         return self.health.mode if what is None else self.options[what].mode
 
+    def option(self, option: Option) -> Health:
+        return self.options.get(option) or new_option()
+
     def on_trial(self, option: Option) -> bool:
-        health = self.options.get(option)
-        return Mode.TRIAL in (self.health.mode, None if health is None else health.mode)
+        # A handler of a type's own is no trial of its host: it may never speak to it.
+        host = None if option.handler else self.health.mode
+        return Mode.TRIAL in (host, self.option(option).mode)
+
+    def answered(self, option: Option, now: float) -> None:
+        if not option.handler:
+            self.health = self.health.worked(now)
 
     def option_down(self, option: Option, now: float, why: str, task: str) -> None:
-        self.options[option] = (self.options.get(option) or new_option()).failed(now, why)
-        message = "event=option_down host=%s model=%s task=%s reason=%r"
-        log.warning(message, option.host, option.model, task, why)
+        self.options[option] = self.option(option).failed(now, why)
+        message = "event=option_down host=%s model=%s%s task=%s reason=%r"
+        whose = f" type={option.handler}" if option.handler else ""
+        log.warning(message, option.host, option.model, whose, task, why)
 
 
 class Keeper:
@@ -120,7 +130,7 @@ class Keeper:
         kept = self._hosts.get(option.host)
         if kept is None:
             return []
-        kept.health = kept.health.worked(self._now())
+        kept.answered(option, self._now())
         kept.trials.pop(option, None)
         kept.streaks.pop(option, None)
         if option in kept.options:
@@ -132,7 +142,7 @@ class Keeper:
         kept = self._hosts.get(option.host)
         if kept is None:
             return []
-        kept.health = kept.health.worked(self._now())
+        kept.answered(option, self._now())
         return self._changes(option.host)
 
     def blocked(self, option: Option, failure: Failure, *, task: str) -> list[Note]:
@@ -147,12 +157,11 @@ class Keeper:
         if failure.verdict.hurts is Hurts.DOUBT:
             kept.doubt(now)
         else:
-            kept.health = kept.health.worked(now)  # it answered
+            kept.answered(option, now)
         kept.trials.pop(option, None)
         streak = kept.streaks.get(option, Streak()).blocked(cause, message)
         kept.streaks[option] = streak
-        health = kept.options.get(option)
-        if streak.too_long or (health is not None and health.mode is Mode.TRIAL):
+        if streak.too_long or kept.option(option).mode is Mode.TRIAL:
             many = "a task was" if streak.count == 1 else f"{streak.count} tasks in a row were"
             kept.option_down(option, now, f"{many} blocked with {cause.value}: {message}", task)
         return self._changes(option.host)
@@ -166,10 +175,14 @@ class Keeper:
         if kept is None:
             return Judged(verdict, [])
         now, message = self._now(), failure.message
+        if option.handler and verdict.hurts in (Hurts.HOST, Hurts.DOUBT):
+            # The handler's word, not the host's: the handler rests, and the host is asked.
+            kept.doubt(now)
+            verdict = replace(verdict, hurts=Hurts.OPTION)
         if kept.on_trial(option) and (failure.strike or verdict.hurts is Hurts.OPTION):
             trials = kept.trials.get(option, Trials()).failed(failure.cause, message, task)
             kept.trials[option] = trials
-            if trials.blame_option and verdict.hurts is not Hurts.OPTION:
+            if trials.blame_option and verdict.strike:
                 verdict = MISCONFIGURED
                 message = f"{trials.count} trials in a row failed alike: {message}"
             if trials.give_task_up and verdict.hurts is Hurts.OPTION:
@@ -179,6 +192,9 @@ class Keeper:
                 kept.doubt(now)
             case Hurts.HOST:
                 kept.health = kept.health.failed(now, message)
+            case Hurts.REST if option.handler:
+                rest = kept.option(option).busy(now, failure.retry_after, message)
+                kept.options[option] = rest
             case Hurts.REST:
                 kept.health = kept.health.busy(now, failure.retry_after, message)
             case Hurts.OPTION:
@@ -217,7 +233,7 @@ class Keeper:
         if kept.health.look_at is not None:
             yield kept.health.look_at
         for health in kept.options.values():
-            if health.mode is Mode.DOWN and health.look_at is not None:
+            if health.mode in (Mode.DOWN, Mode.RESTING) and health.look_at is not None:
                 yield health.look_at
 
     async def _look(self, host: str, kept: _Kept, now: float) -> None:
@@ -229,7 +245,11 @@ class Keeper:
             else:
                 await self._ask(host, kept)
         for option, health in list(kept.options.items()):
-            if health.mode is Mode.DOWN and health.look_at is not None and health.look_at <= now:
+            if health.look_at is None or health.look_at > now:
+                continue
+            if health.mode is Mode.RESTING:
+                kept.options[option] = health.rested(now)
+            elif health.mode is Mode.DOWN:
                 await self._ask_option(kept, option)
 
     async def _ask(self, host: str, kept: _Kept) -> None:
@@ -252,7 +272,8 @@ class Keeper:
             health = kept.options[option].probe_failed(self._now(), reason)
         else:
             health = kept.options[option].probe_answered(self._now())
-            log.info("event=option_answers host=%s model=%s", option.host, option.model)
+            if not option.handler:  # that one was not asked: the next task is the question
+                log.info("event=option_answers host=%s model=%s", option.host, option.model)
         kept.options[option] = health
 
     def unheard(self, hosts: Mapping[str, Mode], options: Mapping[Option, Mode]) -> list[Note]:
@@ -304,10 +325,14 @@ class Keeper:
                         host=host,
                         model=option.model,
                         reason=health.reason,
-                        detail={"mode": health.mode.value},
+                        detail={"mode": health.mode.value, **_whose(option)},
                     )
                 )
         return notes
+
+
+def _whose(option: Option) -> dict[str, Json]:
+    return {"type": option.handler} if option.handler else {}
 
 
 async def _answer(look: Awaitable[None], host: str, known: str) -> str | None:

@@ -109,7 +109,10 @@ def fleet_of_row(row: Event, hosts: Mapping[str, HostRow], new: Fleet) -> Fleet:
             for name, semaphore in known["semaphores"].items()
         },
         types={
-            name: replace(new.types.get(name) or TypeSettings(name=name), run=tuple(run))
+            name: replace(
+                new.types.get(name) or TypeSettings(name=name),
+                run=tuple(option._replace(handler="") for option in run),
+            )
             for name, run in known["routes"].items()
         },
     )

@@ -165,9 +165,11 @@ class RunningTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OptionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on a host that takes no starts, or is on trial."""
+    """A model on a host, or a type's own handler there, that takes no starts or is on trial."""
 
     model: str
+    #: The type whose own handler (a command, a function) it is; null: it is the model.
+    type: str | None = None
     up: Mode
     reason: str
 

@@ -294,7 +294,7 @@ def test_one_of_many_concurrent_claims_starts_the_task(place: Place) -> None:
         # All of them are the same dispatcher's: each hears of the one attempt.
         assert {w and w.fence for w in won} == {Fence("one", 1)}
         (started,) = [e for e in await rows(store) if e.kind is Kind.STARTED]
-        assert (started.task, started.host, started.model) == (task.id, *HOST)
+        assert (started.task, Option(started.host, started.model)) == (task.id, HOST)
         assert (started.seen, started.fence, started.waiting) == (7, Fence("one", 1), task.waiting)
         stored = await store.get(task.id)
         assert (stored.status, stored.host, stored.started_at) == (
@@ -1188,6 +1188,7 @@ def test_the_last_word_about_each_host_stays(place: Place) -> None:
                 Note(kind=Kind.HOST, host="a", detail={"mode": mode}),
                 Note(kind=Kind.HOST, host="b", detail={"mode": mode}),
                 Note(kind=Kind.OPTION, host="a", model="m", detail={"mode": mode}),
+                Note(kind=Kind.OPTION, host="a", model="m", detail={"mode": mode, "type": "ocr"}),
                 Note(kind=Kind.RESIZED, host="a", detail={"limit": len(mode)}),
                 Note(kind=Kind.PAUSED, host="a", reason=mode),
             ]
@@ -1206,12 +1207,13 @@ def test_the_last_word_about_each_host_stays(place: Place) -> None:
             (Kind.HOST, "a", 11.0),
             (Kind.HOST, "b", 11.0),
             (Kind.OPTION, "a", 11.0),
+            (Kind.OPTION, "a", 11.0),
             (Kind.RESIZED, "a", 11.0),
             (Kind.HOST, "a", 30.0),
         ]
         assert [e.at for e in left if e.kind is Kind.PAUSED] == [10.0, 11.0]
         assert [e.kind for e in left].count(Kind.OPENED) == 2
-        assert await again.pruned_to() == before[4].position
+        assert await again.pruned_to() == before[5].position
         await again.close()
 
     tell(place, story)

@@ -27,7 +27,7 @@ from ygg.lives import Stored
 from ygg.slots import Slots
 from ygg.stores.memory import MemoryTables
 from ygg.stores.operations import Operations
-from ygg.tasks import Draft, Fence, Held, Outcome, Rank, Status, Task, Waiting
+from ygg.tasks import Draft, Fence, Held, Json, Outcome, Rank, Status, Task, Waiting
 
 pytestmark = pytest.mark.pure
 
@@ -46,12 +46,14 @@ class Reload:
     routes: Mapping[str, Sequence[Option]]
 
 
+#: Type chat has a handler of its own.
+CHAT: Final = (Option("b", "", "chat"), Option("c", "", "chat"))
 RELOADS: Final = (
     Reload(
         {"a": "a", "b": "b", "c": "c"},
         {
             "code": [Option("a"), Option("b")],
-            "chat": [Option("b"), Option("c")],
+            "chat": [*CHAT],
             "pick": [Option("a", "s"), Option("c", "l")],
         },
     ),
@@ -60,14 +62,14 @@ RELOADS: Final = (
         {"a": "a", "b": "b", "c": "b"},
         {
             "code": [Option("b"), Option("a")],
-            "chat": [Option("c"), Option("b")],
+            "chat": [*reversed(CHAT)],
             "pick": [Option("c", "l"), Option("a", "s")],
         },
     ),
     # c is gone, and with it the only option that has the model l.
     Reload(
         {"a": "a", "b": "b"},
-        {"code": [Option("b"), Option("a")], "chat": [Option("b")], "pick": [Option("a", "s")]},
+        {"code": [Option("b"), Option("a")], "chat": [CHAT[0]], "pick": [Option("a", "s")]},
     ),
 )
 
@@ -374,8 +376,10 @@ class Story:
 
     def option_is(self) -> None:
         host, model = self.chance.choice(HOSTS), self.chance.choice(["", "s", "l"])
-        mode = self.chance.choice(["up", "up", "trial", "down"])
-        self.note(Note(kind=Kind.OPTION, host=host, model=model, detail={"mode": mode}))
+        detail: dict[str, Json] = {"mode": self.chance.choice(["up", "up", "trial", "down"])}
+        if not model and self.chance.random() < 0.5:
+            detail["type"] = "chat"
+        self.note(Note(kind=Kind.OPTION, host=host, model=model, detail=detail))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -25,10 +25,13 @@ from ygg.tasks import Fence, Held, Json, Lane, Rank, Waiting
 
 pytestmark = pytest.mark.pure
 
-TYPES = ("code", "text")
+#: Of them one has a handler of its own.
+TYPES = ("code", "text", "ocr")
 MODELS = ("", "m")
 HOSTS = ("a", "b", "c")
-OPTIONS = tuple(Option(host, model) for host in HOSTS for model in MODELS)
+OPTIONS = tuple(
+    Option(host, model, own) for host in HOSTS for model in MODELS for own in ("", "ocr")
+)
 #: Mostly well: where nothing starts, nothing can go wrong.
 MODES = (Mode.UP, Mode.UP, Mode.UP, Mode.TRIAL, Mode.TRIAL, Mode.DOWN, Mode.RESTING)
 mostly = st.sampled_from((True, True, True, False))
@@ -106,7 +109,9 @@ class Model:
             return False
         if {mode, option_mode} - {Mode.UP, Mode.TRIAL}:
             return False
-        if mode is Mode.TRIAL and host in {o.host for o in used}:
+        # A handler's work is no trial of its host's models, and needs none.
+        asks_models = not option.handler
+        if mode is Mode.TRIAL and asks_models and host in {o.host for o in used if not o.handler}:
             return False
         if option_mode is Mode.TRIAL and option in used:
             return False
@@ -195,13 +200,22 @@ def fleets(draw: st.DrawFn) -> Fleet:
     limits = {
         card: draw(st.sampled_from((1, 2, 1, 2, 4, 0))) for card in sorted(set(cards.values()))
     }
-    options = st.lists(
-        st.sampled_from([o for o in OPTIONS if o.host in cards]),
-        unique=True,
-        min_size=1,
-        max_size=4,
-    )
-    return Fleet(cards=cards, limits=limits, routes={t: draw(options) for t in TYPES})
+    routes = {
+        type_: draw(
+            st.lists(
+                st.sampled_from([o for o in served_by(type_) if o.host in cards]),
+                unique=True,
+                min_size=1,
+                max_size=4,
+            )
+        )
+        for type_ in TYPES
+    }
+    return Fleet(cards=cards, limits=limits, routes=routes)
+
+
+def served_by(type_: str) -> list[Option]:
+    return [o for o in OPTIONS if o.handler == ("ocr" if type_ == "ocr" else "")]
 
 
 #: A task to come: type, model, priority, created_at, held.
@@ -437,7 +451,10 @@ class Dispatching(RuleBasedStateMachine):
             if self.model.knows(option.host):
                 self.model.option_mode[option] = mode
 
-        self.commit(Kind.OPTION, change, option=option, detail={"mode": mode.value})
+        detail: dict[str, Json] = {"mode": mode.value}
+        if option.handler:
+            detail["type"] = option.handler
+        self.commit(Kind.OPTION, change, option=option, detail=detail)
 
     @rule(host=st.sampled_from(HOSTS), mode=st.sampled_from(MODES))
     def host_is(self, host: str, mode: Mode) -> None:
@@ -660,7 +677,7 @@ class Dispatching(RuleBasedStateMachine):
         cards = {host: host for host in HOSTS}
         limits = dict.fromkeys(HOSTS, 1)
         self.configure(
-            Fleet(cards=cards, limits=limits, routes=dict.fromkeys(TYPES, OPTIONS)), True
+            Fleet(cards=cards, limits=limits, routes={t: served_by(t) for t in TYPES}), True
         )
         for option in OPTIONS:
             self.say_option(option, Mode.UP)

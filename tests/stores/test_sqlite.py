@@ -1051,7 +1051,7 @@ def test_hot_statements_use_their_index_and_sort_nothing(
         (pruning.LIVES, "t1", "SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"),
         (
             pruning.SUPERSEDED_ROWS,
-            "khm1",
+            "khmt1",
             f"{KIND} AND position<?)",
         ),
         (tables._NEXT_MODEL, "tm", "SEARCH tasks USING INDEX tasks_ready (type=? AND model>?)"),

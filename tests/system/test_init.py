@@ -17,6 +17,7 @@ from tests.bad_servers import FakeServer, closed_port, status
 from tests.hosts.test_identity import VLLM_PAGE
 from tests.system.daemons import ModelServer, Servers, ygg
 from tests.system.terminals import terminal
+from ygg.fleet import Option
 from ygg.hostsfile import read_fleet
 
 pytestmark = pytest.mark.system
@@ -83,7 +84,7 @@ def test_flags_say_what_is_known_and_dash_prints(tmp_path: Path, server: ModelSe
     fleet = read_fleet(tmp_path / "printed.yaml")
     assert list(fleet.hosts) == ["big"]
     assert fleet.hosts["big"].slots.start == 3
-    assert fleet.routes["ocr"] == (("big", "deepseek-r1"),)
+    assert fleet.routes["ocr"] == (Option("big", "deepseek-r1"),)
 
 
 def test_its_json_tells_everything(tmp_path: Path, server: ModelServer) -> None:

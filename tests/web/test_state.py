@@ -337,3 +337,16 @@ def test_an_option_that_is_down_is_for_a_person() -> None:
     status = _status(sight)
     assert status.hosts[0].options[0].reason == why
     assert f"a gets no tasks for m: {why}" in status.needs_person
+
+
+@pytest.mark.pure
+def test_a_handler_that_is_down_is_told_by_its_type() -> None:
+    sight = _sight()
+    row = Event(
+        position=9, at=6.0, kind=Kind.OPTION, host="a", model="m", reason="not there",
+        detail={"mode": "down", "type": "ocr"},
+    )  # fmt: skip
+    sight.board.apply(row)
+    status = _status(sight)
+    assert status.hosts[0].options[0].type == "ocr"
+    assert "a gets no tasks for the handler of type ocr: not there" in status.needs_person

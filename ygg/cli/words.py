@@ -130,6 +130,8 @@ def _about_hosts(row: RowView) -> str:
         case Kind.OPTION:
             mode = str(detail.get("mode"))
             name = row.model or "the default model"
+            if detail.get("type"):
+                name = f"the handler of type {detail['type']}"
             return f"{row.host} with {name} {_MODES.get(mode, mode)}{because}"
         case Kind.PAUSED:
             return f"{row.host} is paused{by_whom}{end}{because}"

@@ -30,6 +30,12 @@ def _ready(task: Task) -> bool:
     return task.status is Status.OPEN and task.held is None
 
 
+def _type(event: Event) -> str:
+    """Whose handler a row about an option means; empty: the model."""
+    type_ = event.detail.get("type")
+    return type_ if isinstance(type_, str) else ""
+
+
 def _ended_before(task: Task, before: float | None) -> bool:
     if before is None or task.status is not Status.CLOSED:
         return False
@@ -164,7 +170,7 @@ class MemoryTables:
         ended -= {t.id for t in self.tasks.values() if not _ended_before(t, before)}
         opened = max((e.position for e in self.rows if e.kind is Kind.OPENED), default=0)
         about_hosts = [e for e in old if e.kind in _SUPERSEDED and e.position < opened]
-        last_words = {(e.kind, e.host, e.model): e.position for e in about_hosts}
+        last_words = {(e.kind, e.host, e.model, _type(e)): e.position for e in about_hosts}
         return {e.position for e in self.rows if e.task in ended} | (
             {e.position for e in about_hosts} - set(last_words.values())
         )

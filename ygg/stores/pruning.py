@@ -13,7 +13,7 @@ from ygg.journal import Kind
 
 #: Tasks that a piece forgets, and rows that it looks at.
 PIECE: Final = 1000
-#: Of these, only the last row about a host (and model) says how things are.
+#: Of these, only the last row about a host (and model, and type) says how things are.
 SUPERSEDED: Final = (Kind.HOST, Kind.OPTION, Kind.RESIZED)
 
 # prune: the tasks that ended first
@@ -24,9 +24,13 @@ OLDEST_ENDED: Final = (
 FORGET_TASK: Final = "DELETE FROM tasks WHERE sequence = ?"
 LAST_ROW: Final = "SELECT max(position) FROM journal WHERE task = ? AND task <> ''"
 FORGET_ROWS: Final = "DELETE FROM journal WHERE task = ? AND task <> ''"
+# whose handler a row about an option means; '': the model
+_TYPE: Final = (
+    "CASE json_type(detail, '$.type') WHEN 'text' THEN json_extract(detail, '$.type') ELSE '' END"
+)
 # prune: the next rows of the journal, in order
 WINDOW: Final = (
-    "SELECT position, at, kind, task, host, model FROM journal WHERE position > ? "
+    f"SELECT position, at, kind, task, host, model, {_TYPE} FROM journal WHERE position > ? "
     "ORDER BY position LIMIT ?"
 )
 LIVES: Final = (
@@ -38,8 +42,8 @@ LAST_OPENED: Final = (
 )
 #: What the last word supersedes; the last word itself is the one at the position given.
 SUPERSEDED_ROWS: Final = (
-    "DELETE FROM journal WHERE task = '' AND kind = ? AND host = ? AND model = ? AND position < ? "
-    "RETURNING position"
+    "DELETE FROM journal WHERE task = '' AND kind = ? AND host = ? AND model = ? "
+    f"AND {_TYPE} = ? AND position < ? RETURNING position"
 )
 
 
@@ -95,13 +99,13 @@ def _forget_rows(connection: sqlite3.Connection, tasks: Iterable[str]) -> int:
 
 
 def _forget_superseded(
-    connection: sqlite3.Connection, old: Sequence[tuple[int, float, str, str, str, str]]
+    connection: sqlite3.Connection, old: Sequence[tuple[int, float, str, str, str, str, str]]
 ) -> int:
     row = connection.execute(LAST_OPENED).fetchone()
     opened = 0 if row is None else row[0]
     last_words = {
-        (kind, host, model): position
-        for position, _, kind, task, host, model in old
+        (kind, host, model, type_): position
+        for position, _, kind, task, host, model, type_ in old
         if not task and kind in SUPERSEDED and position < opened
     }
     gone = [0]

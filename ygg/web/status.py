@@ -121,9 +121,14 @@ def _host_status(sight: Sight, host: HostState, running: Iterable[str]) -> HostS
         available_slots=host.semaphore.slots.available,
         shares=settings.shares,
         options=[
-            OptionStatus(model=model, up=option.mode, reason=option.reason)
-            for model, option in host.options.items()
-            if option.mode is not Mode.UP
+            OptionStatus(
+                model=state.option.model,
+                type=state.option.handler or None,
+                up=state.mode,
+                reason=state.reason,
+            )
+            for state in host.options.values()
+            if state.mode is not Mode.UP
         ],
         tasks=[_running_task(sight, task_id) for task_id in running],
         decision=_decision(sight.decided.get(host.name)),
@@ -287,8 +292,10 @@ def _sentences(
             yield f"{host.name} is down since {host.down_since}: {host.reason}"
         for option in host.options:
             if option.up is Mode.DOWN:
-                model = option.model or "the default model"
-                yield f"{host.name} gets no tasks for {model}: {option.reason}"
+                what = option.model or "the default model"
+                if option.type is not None:
+                    what = f"the handler of type {option.type}"
+                yield f"{host.name} gets no tasks for {what}: {option.reason}"
     stranded: Counter[Lane] = Counter()
     for (lane, _), count in board.backlog.waiting.items():
         if not board.options_of(lane):

@@ -90,7 +90,7 @@ def _option(
         elif host is not None and reason is Reason.PAUSED:
             told = host.paused
         elif host is not None and reason is Reason.OPTION_DOWN:
-            told = host.options[option.model].reason
+            told = host.options[option].reason
         elif host is not None and reason in (Reason.HOST_DOWN, Reason.HOST_RESTING):
             told = reasons.get(option.host) or host.reason
         elif host is not None and reason is Reason.NO_SLOT:
