@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,8 +123,12 @@ def test_a_time_may_be_so_long_from_now(d: Daemon) -> None:
 
 
 def test_submit_wait_ends_by_the_outcome(d: Daemon) -> None:
-    assert good(d, "submit", "--wait", "yes?") == "h says yes\n"
-    task = one(d, shapes.TaskView, "submit", "--wait", "yes?")
+    done = run(d, "submit", "--wait", "yes?")
+    assert (done.returncode, done.stdout) == (0, "h says yes\n")
+    # Whoever's wait ends early knows what to ask for.
+    assert re.fullmatch(r"ygg: \w{18} is accepted; Ctrl-C leaves it to run\n", done.stderr)
+    done = run(d, "submit", "--wait", "yes?", "--json")
+    task = msgspec.json.decode(done.stdout, type=shapes.TaskView)
     assert task.outcome == "done"
     cancelled = submit(d, "later", "-k", "waited for", *LATER)
     good(d, "cancel", cancelled)
@@ -423,6 +428,36 @@ def test_a_reader_that_goes_away_is_no_failure(d: Daemon) -> None:
     assert out.count("\n") <= 1
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+@pytest.mark.parametrize("args", [("status",), ("status", "--json"), ("list", "--json")])
+def test_a_full_disk_is_said_in_a_line(d: Daemon, args: tuple[str, ...]) -> None:
+    submit(d, "so that there is something to list", *LATER)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ygg.cli", *args],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            env={**os.environ, "YGG_URL": d.url},
+        )  # fmt: skip
+    said = "ygg: the output can't be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_an_argument_that_is_no_text_is_wrong_use(d: Daemon) -> None:
+    done = run(d, "submit", os.fsdecode(b"\xff"))
+    assert done.returncode == 2
+    assert done.stderr == "ygg: argument 2 is no text in UTF-8: '\\udcff'\n"
+
+
+def test_standard_input_that_is_no_text_is_wrong_use(d: Daemon) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ygg.cli", "submit"],
+        input=b"good \xff", capture_output=True, timeout=60, check=False,
+        env={**os.environ, "YGG_URL": d.url},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert b"standard input is no text in UTF-8 (byte 6: invalid start byte)" in done.stderr
+    assert done.stderr.count(b"\n") == 1
 
 
 def help_of(*args: str) -> str:

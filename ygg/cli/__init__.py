@@ -6,8 +6,11 @@ Exit codes: 0 done, 1 the task or check failed, 2 wrong use, 3 the dispatcher ca
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from ygg.cli import (
     check,
@@ -28,6 +31,7 @@ from ygg.cli import (
 )
 from ygg.cli.base import (
     DONE,
+    FAILED,
     INTERRUPTED,
     WRONG_USE,
     Commands,
@@ -39,11 +43,18 @@ from ygg.cli.base import (
 )
 from ygg.version import VERSION
 
+#: What writing to a file that takes no more fails with.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 
 def main(argv: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if argv is None else argv)
+    for number, text in enumerate(given, 1):
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            return fail(f"argument {number} is no text in UTF-8: {text!r}", WRONG_USE)
     parser = make_parser()
     # The demo has flags of its own; argparse would take those that stand first for ours.
-    args, rest = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
+    args, rest = parser.parse_known_args(given)
     if rest and args.command != "demo":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.rest = rest
@@ -52,14 +63,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return WRONG_USE
     try:
-        return run(args)
+        code = run(args)
+        sys.stdout.flush()  # here, where it is known what to say if it fails
     except Wrong as error:
         return fail(str(error), WRONG_USE)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away, as `| head` does
+    except BrokenPipeError:  # the reader went away, as `| head` does
+        _drop_output()
         return DONE
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _drop_output()
+        return fail(f"the output can't be written: {error.strerror}", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    return code
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere: at its end Python would try once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def make_parser() -> argparse.ArgumentParser:

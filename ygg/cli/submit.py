@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from ygg.client import Client
+    from ygg.shapes import TaskView
 
 
 def register(commands: Commands) -> None:
@@ -77,7 +78,7 @@ async def _submit(client: Client, args: argparse.Namespace) -> int:
     task = _fields(args) | _text(args)
     accepted = await client.submit(**task)
     if args.wait:
-        return await _wait(client, args, accepted.id)
+        return await _wait(client, args, accepted)
     if args.json:
         print_json(accepted)
     else:
@@ -89,11 +90,20 @@ def _text(args: argparse.Namespace) -> dict[str, Any]:
     """Title and description, out of the arguments or standard input."""
     title, description = " ".join(args.title), args.description
     if description == "-" or (not title and description is None and not sys.stdin.isatty()):
-        description = sys.stdin.read()
+        description = _standard_input()
     if not title and not description:
         raise Wrong('nothing to submit: `ygg submit "Explain this"`, `ygg submit < prompt.txt`, '
                     "or `ygg submit --file tasks.jsonl`")  # fmt: skip
     return given(title=title or None, description=description)
+
+
+def _standard_input() -> str:
+    read = sys.stdin.buffer.read()
+    try:
+        return read.decode()
+    except UnicodeDecodeError as error:
+        raise Wrong(f"standard input is no text in UTF-8 (byte {error.start + 1}: {error.reason}); "
+                    "no task was accepted") from error  # fmt: skip
 
 
 def _fields(args: argparse.Namespace) -> dict[str, Any]:
@@ -154,8 +164,10 @@ def _metadata(text: str | None) -> Any:
         ) from error
 
 
-async def _wait(client: Client, args: argparse.Namespace, task_id: str) -> int:
-    if sys.stderr.isatty() and not args.json:
+async def _wait(client: Client, args: argparse.Namespace, accepted: TaskView) -> int:
+    task_id = accepted.id
+    if accepted.status != "closed":  # a task of the same key may be
+        # Whatever becomes of this wait, the id is known.
         say(f"{task_id} is accepted; Ctrl-C leaves it to run")
     try:
         task = await client.wait(task_id)
