@@ -33,7 +33,14 @@ from ygg.backlog import BEFORE_ALL
 from ygg.fleet import Option
 from ygg.journal import Event, Kind, Note, pack
 from ygg.lifecycle import Refused
-from ygg.stores.base import HostRow, KeyClash, Query, TaskStore, UnknownTask
+from ygg.stores.base import (
+    PAGE_CHARACTERS,
+    HostRow,
+    KeyClash,
+    Query,
+    TaskStore,
+    UnknownTask,
+)
 from ygg.stores.memory import MemoryStore
 from ygg.stores.sqlite import SqliteStore
 from ygg.tasks import Fence, Held, Lane, Outcome, Rank, Status, Task
@@ -1069,6 +1076,24 @@ def test_find_filters_and_pages_the_latest_first(place: Place) -> None:
                 assert len(found) < 4, "a next page was promised and nothing is left"
             assert found == await ids()
         assert len((await store.find(Query(), before=10**30)).tasks) == 4
+
+    tell(place, story)
+
+
+@pytest.mark.parametrize("large", ["description", "system"])
+def test_a_page_of_large_tasks_ends_early(place: Place, large: str) -> None:
+    async def story(store: TaskStore) -> None:
+        half = PAGE_CHARACTERS // 2
+        tasks = [await born(store, **{large: "x" * size}) for size in (5, half, half, 2 * half, 7)]
+        pages: list[list[str]] = []
+        before: int | None = None
+        while not pages or before is not None:
+            page = await store.find(Query(), before=before, limit=100)
+            pages.append([t.id for t in page.tasks])
+            before = page.next
+        # The one that takes it past the bound is the page's last: even the largest comes through.
+        ids = [t.id for t in reversed(tasks)]
+        assert pages == [ids[:2], ids[2:4], ids[4:]]
 
     tell(place, story)
 

@@ -235,13 +235,13 @@ def test_a_page_ends_early_where_its_tasks_are_large(tmp_path: Path) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:
             w.hold()
-            for _ in range(11):
-                body = [{"title": "t", "description": "x" * 100_000} for _ in range(10)]
+            for _ in range(12):
+                body = {"title": "t", "description": "x" * 1_000_000}
                 assert (await w.ask("POST", "/v1/tasks", body)).status == 201
             page = (await w.ask("GET", "/v1/tasks?limit=1000")).json
-            assert len(page["tasks"]) == 100
+            assert len(page["tasks"]) == 9  # the ninth takes it past 8 MiB
             rest = (await w.ask("GET", f"/v1/tasks?limit=1000&cursor={page['next']}")).json
-            assert len(rest["tasks"]) == 10
+            assert len(rest["tasks"]) == 3
             assert rest["next"] is None
 
     run(story())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ygg.fleet import Option
 from ygg.journal import Event, Kind, Note
 from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Rank, Status, Task, Waiting
 
+#: A page of tasks ends with the one that takes it past so many characters: a prompt may have a
+#: million, and a page is in memory whole.
+PAGE_CHARACTERS: Final = 1_000_000
 #: Hears of committed rows, in order, each once, before the writer is told of its success.
 #: It must not raise: what it raises goes to the event loop's exception handler.
 Listener = Callable[[Sequence[Event]], None]
@@ -146,6 +149,19 @@ class Page:
     tasks: Sequence[Task]
     next: int | None
 
+    @classmethod
+    def of(cls, found: Iterable[Task], limit: int) -> Page:
+        """The first of them; no more are asked for than are needed to know if there are others."""
+        tasks: list[Task] = []
+        characters = 0
+        for task in found:
+            if len(tasks) == limit or characters >= PAGE_CHARACTERS:
+                return cls(tasks=tasks, next=tasks[-1].sequence)
+            tasks.append(task)
+            # All else of a task is short, or has 64 kB at most (its options).
+            characters += len(task.description) + len(task.system or "") + len(task.error or "")
+        return cls(tasks=tasks, next=None)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
@@ -274,7 +290,7 @@ class TaskStore(Protocol):
         """Raises UnknownTask."""
 
     async def find(self, query: Query, *, before: int | None = None, limit: int = 100) -> Page:
-        """Tasks by falling sequence, from below `before`."""
+        """Tasks by falling sequence, from below `before`: `limit` of them, or fewer large ones."""
 
     async def journal(
         self, *, after: int = 0, limit: int = 1000, task_id: str | None = None

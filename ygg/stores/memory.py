@@ -128,8 +128,7 @@ class MemoryTables:
             ),
             key=lambda t: -t.sequence,
         )
-        page = found[:limit]
-        return Page(tasks=page, next=page[-1].sequence if len(found) > limit else None)
+        return Page.of(found, limit)
 
     def journal(self, after: int, limit: int, task_id: str | None) -> Sequence[Event]:
         return [e for e in self.rows if e.position > after and task_id in (None, e.task)][:limit]

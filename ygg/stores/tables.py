@@ -1,13 +1,15 @@
 """Every SQL statement of the embedded store but those that forget, in one place.
 
 Values are always bound. The schema is schema.py's, forgetting pruning.py's, transactions are
-left to sqlite.py. Every read is fetched whole: an open cursor would keep the log from shrinking.
+left to sqlite.py. Every read is fetched whole, or closed: an open cursor would keep the log from
+shrinking.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from typing import Any, Final, TypeAlias
 
@@ -143,8 +145,10 @@ class SqliteTables:
         return None if row is None else task_of(row)
 
     def _all(self, where: str, values: Sequence[Value]) -> list[Task]:
-        rows = self.connection.execute(f"SELECT {_COLUMNS} FROM tasks WHERE {where}", values)
-        return [task_of(row) for row in rows.fetchall()]
+        return [task_of(row) for row in self._rows_of(where, values).fetchall()]
+
+    def _rows_of(self, where: str, values: Sequence[Value]) -> sqlite3.Cursor:
+        return self.connection.execute(f"SELECT {_COLUMNS} FROM tasks WHERE {where}", values)
 
     def by_key(self, submitter: str, key: str) -> tuple[Task, str] | None:
         task = self._one("submitter = ? AND key = ?", (submitter, key))
@@ -252,9 +256,10 @@ class SqliteTables:
             given = {"status <> 'closed'": "", **given}  # lets the small index serve
         where = " AND ".join(given) or "true"
         values = [value for text, value in given.items() if "?" in text]
-        tasks = self._all(f"{where} ORDER BY sequence DESC LIMIT {int(limit) + 1}", values)
-        more = len(tasks) > limit
-        return Page(tasks=tasks[:limit], next=tasks[limit - 1].sequence if more else None)
+        where += f" ORDER BY sequence DESC LIMIT {int(limit) + 1}"
+        # Row by row: a page of large tasks ends early, and those behind it are never read.
+        with closing(self._rows_of(where, values)) as rows:
+            return Page.of(map(task_of, rows), limit)
 
     def overview(self) -> Overview:
         execute = self.connection.execute
