@@ -149,6 +149,27 @@ def test_metrics_come_in_the_form_that_is_asked_for(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/plain;version=x",
+        "application/openmetrics-text;version=1.x",
+        "application/openmetrics-text;version=2.\xff",
+        "application/openmetrics-text;version=2.0.0",
+        "application/openmetrics-text;version=1.0.0;escaping=\xff",
+        "\xff",
+    ],
+)
+def test_metrics_come_whatever_is_asked_for(tmp_path: Path, accept: str) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            answer = await w.ask("GET", "/metrics", headers={"Accept": accept})
+            assert answer.status == 200
+            assert b"ygg_build_info" in answer.body
+
+    run(story())
+
+
 def test_it_is_ready_even_where_no_host_is(tmp_path: Path) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:

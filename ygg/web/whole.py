@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
+from typing import Final
 
 import msgspec
 from aiohttp import hdrs, web
@@ -23,6 +25,8 @@ from ygg.web.routes import STORE, Answer, Route, as_json
 from ygg.web.status import dispatcher_status
 
 log = logging.getLogger("ygg.web")
+
+_VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +123,8 @@ class WholeRoutes:
             log.warning("event=stale_scrape what=oldest_waits why=%r", trouble)
         else:
             self._collector.oldest = oldest
-        encode, content_type = choose_encoder(", ".join(request.headers.getall(hdrs.ACCEPT, [])))
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+        encode, content_type = choose_encoder(",".join(filter(_has_number, accept.split(","))))
         return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
 
     async def livez(self, _: web.Request) -> web.Response:
@@ -132,3 +137,10 @@ class WholeRoutes:
         if dispatcher.store_trouble is not None:
             raise store_problem(dispatcher.store_trouble)
         return as_json(Ready(ready=True, hosts_up=len(dispatcher.live_hosts())))
+
+
+def _has_number(media: str) -> bool:
+    """Whether its version, if it names one, is a number: the library fails on any other."""
+    parameters = (parameter.partition("=") for parameter in media.split(";")[1:])
+    versions = (value for name, _, value in parameters if name.strip() == "version")
+    return all(_VERSION.fullmatch(version.strip()) for version in versions)
