@@ -84,11 +84,12 @@ _DOCTOR: Final = Session(
         ),
         Show("ygg doctor surtr --deep --measure"),
         Say(
-            "## When it does not go well\n\nThe server of skadi was killed, and somebody gave "
-            "surtr more slots than its server runs:"
+            "## When it does not go well\n\nThe server of skadi was killed, fenrir has not the model "
+            "that is named, and somebody gave surtr more slots than its server runs:"
         ),
         Quietly("kill $SKADI_PID"),
-        Quietly("sed -i 's/{start: 2, max: 2}/{start: 4, max: 4}/' hosts.yaml"),
+        Quietly("sed -i '/surtr:/,/slots/s/{start: 2, max: 2}/{start: 4, max: 4}/' hosts.yaml"),
+        Quietly("sed -i '/fenrir:/,/slots/s/model: .*/model: qwen2.5:7b/' hosts.yaml"),
         Show("ygg doctor", exit_code=1),
         Say("Each line that is not well names what mends it, and the exit code is 1."),
     ),
@@ -104,6 +105,50 @@ types:
   text-processing: {run: [fenrir]}
 END
 """
+#: Every line but the first two is wrong.
+_WRONG: Final = """\
+cat > wrong.yaml <<END
+hosts:
+  surtr:
+    url: surtr:11434
+    slot: {start: 2}
+  fenrir: {url: "http://fenrir:11434", slots: {start: 5, max: 3}}
+types:
+  reasoning: {run: [surt]}
+  text-processing: {run: [fenrir], timeout: soon}
+END
+"""
+_CHECK: Final = Session(
+    name="check",
+    title="A recorded session: `ygg check`",
+    steps=(
+        Say("Three hosts, and a dispatcher that runs with this file:"),
+        Quietly(_FLEET),
+        Show("cat hosts.yaml"),
+        Quietly("ygg loop --async", goes_on=True),
+        Quietly("until [ $(ygg status | grep -c ' up ') = 3 ]; do sleep 0.2; done"),
+        Show("ygg check"),
+        Say("An edit, and what a restart would make of it:"),
+        Show(
+            "sed -i '/skadi:/s/start: 2/start: 4/; s/run: .fenrir.}/run: [fenrir, surtr]}/' hosts.yaml"
+        ),
+        Show("ygg check"),
+        Say(
+            "## When it does not go well\n\nEvery mistake is told at once, with its line and the way "
+            "out. The dispatcher that runs keeps its settings:"
+        ),
+        Quietly(_WRONG),
+        Show("cat -n wrong.yaml"),
+        Show("ygg check --hosts wrong.yaml", exit_code=1),
+        Say(
+            "A good file may still ask for what is not there. `--ask` asks the hosts: skadi's server "
+            "was killed, surtr has not the model that is named:"
+        ),
+        Quietly("kill $SKADI_PID"),
+        Quietly("sed -i '/surtr:/s/slots/model: deepseek-r1:8b, slots/' hosts.yaml"),
+        Show("ygg check --ask"),
+    ),
+)
 _SHOW: Final = Session(
     name="show",
     title="A recorded session: `ygg show`",
@@ -160,4 +205,4 @@ _COMPARE: Final = Session(
     ),
 )
 
-SESSIONS: Final[Sequence[Session]] = (_INIT, _DOCTOR, _SHOW, _COMPARE)
+SESSIONS: Final[Sequence[Session]] = (_INIT, _CHECK, _DOCTOR, _SHOW, _COMPARE)
