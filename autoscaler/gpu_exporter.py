@@ -101,7 +101,7 @@ def _labels(card: Card) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    parser = _parser()
+    parser = make_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s [%(name)s] %(levelname)s: %(message)s"
@@ -161,7 +161,8 @@ def size(text: str) -> int:
     return int(number * unit)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The documentation is made from it too."""
     parser = argparse.ArgumentParser(
         prog="ygg-gpu-exporter",
         description="Shows the GPUs of this machine to Prometheus and to ygg's autoscaler.",

@@ -7,16 +7,19 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from autoscaler import gpu_exporter
 from tools import markdown
 from ygg.cli import make_parser
 from ygg.cli.base import DONE, FAILED, INTERRUPTED, UNREACHABLE, WRONG_USE
+from ygg.demo import run as demo
 
 _TOP: Final = """\
 # The command line
 
-<!-- Made by `make docs` out of the parser in ygg/cli/. Edit that. -->
+<!-- Made by `make docs` out of the parsers in ygg/cli/ and autoscaler/gpu_exporter.py. Edit those. -->
 
-`python ygg.py ...` in a checkout does the same as `ygg ...`. Every command takes `--help`.
+`python ygg.py ...` in a checkout does the same as `ygg ...`. Every command takes `--help`,
+and those that show something `--json`.
 """
 _EXIT_CODES: Final = {
     DONE: "done",
@@ -31,14 +34,16 @@ def page() -> str:
     """Made with no variable of ygg's in the environment: they would show as defaults."""
     parser = make_parser()
     every = dict(commands(parser))
-    listed = markdown.table(
-        ["command", "does"], [(f"[`ygg {name}`](#ygg-{name})", text) for name, (_, text) in every.items()]
-    )  # fmt: skip
+    exporter = gpu_exporter.make_parser()
+    rows = [(f"[`ygg {name}`](#ygg-{name})", text) for name, (_, text) in every.items()]
+    rows.append((f"[`{exporter.prog}`](#{exporter.prog})", "show a host's GPUs to Prometheus"))
+    listed = markdown.table(["command", "does"], rows)
     codes = markdown.table(
         ["exit code", "means"], [(str(code), text) for code, text in _EXIT_CODES.items()]
     )
     parts = [_TOP, listed, f"## Exit codes\n\n{codes}"]
-    parts += [_command(name, command, text) for name, (command, text) in every.items()]
+    parts += [_command(f"ygg {name}", command, text) for name, (command, text) in every.items()]
+    parts.append(_command(exporter.prog, exporter, ""))
     return "\n".join(parts)
 
 
@@ -50,7 +55,8 @@ def commands(
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no other way
             texts = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
             for name, command in action.choices.items():
-                yield name, (command, texts[name])
+                # The demo's parser is its own: the command line hands it all flags as they are.
+                yield name, (demo.make_parser() if name == "demo" else command, texts[name])
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterable[argparse.Action]:
@@ -59,11 +65,12 @@ def _actions(parser: argparse.ArgumentParser) -> Iterable[argparse.Action]:
 
 def _command(name: str, command: argparse.ArgumentParser, text: str) -> str:
     usage = re.sub(r"\s+", " ", command.format_usage()).strip().removeprefix("usage: ")
-    parts = [f"## ygg {name}\n", f"{_sentence(command.description or text)}\n"]
+    parts = [f"## {name}\n", f"{_sentence(command.description or text)}\n"]
     rows = [
         (_names(action), _explained(action, command))
         for action in _actions(command)
-        if action.help != argparse.SUPPRESS and "--help" not in action.option_strings
+        if action.help != argparse.SUPPRESS
+        and not {"--help", "--version"} & {*action.option_strings}
     ]
     parts.append(markdown.fence(usage))
     if rows:

@@ -54,7 +54,11 @@ _SECTIONS: Final[tuple[tuple[str, str, Keys], ...]] = (
         "`min` <= `start` <= `max`, and a pin between `min` and `max`.",
         SLOT_KEYS,
     ),
-    ("`gpu:` of a host, or of `defaults:`", "Only the autoscaler reads these.", GPU_KEYS),
+    (
+        "`gpu:` of a host, or of `defaults:`",
+        "The autoscaler and `ygg doctor` read these.",
+        GPU_KEYS,
+    ),
     (
         "A type: `types: {NAME: ...}`",
         (
@@ -71,7 +75,7 @@ _SECTIONS: Final[tuple[tuple[str, str, Keys], ...]] = (
     ("`retention:` of `dispatcher:`", "What is older is deleted.", RETENTION_KEYS),
     (
         "`autoscaler:`",
-        "The constants of its rule. All keys may be left out; most people never need one.",
+        "The constants of its rule. All keys may be left out; most people never need one. They are checked, and nothing uses them yet: [what is not there yet](../CHANGELOG.md#known-limits).",
         AUTOSCALER_KEYS,
     ),
 )

@@ -123,7 +123,7 @@ SHARED_KEYS: Final[Keys] = {
         without="as the server likes",
     ),
     "gpu": Key(
-        "section", "Where the GPU's exporter is. Only the autoscaler reads it.", "{port: 9400}",
+        "section", "Where the GPU's exporter is. The autoscaler and `ygg doctor` read it.", "{port: 9400}",
         default="{port: 9836}",
     ),
 }  # fmt: skip

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     check = commands.add(
-        "check", _check, "check hosts.yaml, and say what a restart would change",
-        "ygg check --hosts hosts.yaml", commands.files, commands.stored, commands.json,
+        "check", _check, "check hosts.yaml, and say what a restart would change", """
+        ygg check
+        ygg check --ask                            # do the hosts have what it says?
+        ygg check --hosts new.yaml --json | jq -r '.problems[], .changes[]?.text'
+        """, commands.files, commands.stored, commands.json,
     )  # fmt: skip
     check.add_argument(
         "--ask", action="store_true",

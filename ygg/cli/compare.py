@@ -16,7 +16,11 @@ from ygg.cli.base import DONE, FAILED, Commands, Wrong, fail, print_json, width
 def register(commands: Commands) -> None:
     compare = commands.add(
         "compare", _compare, "run one workload through the legacy dispatcher and the real one",
-        "ygg compare --output compare.png", commands.json,
+        """
+        ygg compare --output compare.png           # simulated servers: a minute and a half
+        ygg compare --servers demo                 # real models on this machine's CPU
+        ygg compare --workload monday.jsonl --json
+        """, commands.json,
     )  # fmt: skip
     compare.add_argument(
         "--servers", choices=["simulated", "demo"], default="simulated",

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     doctor = commands.add(
         "doctor", _doctor, "look at every host, exporter and folder: what works, and what mends the rest",
-        "ygg doctor --deep", commands.files, commands.stored, commands.json,
+        """
+        ygg doctor
+        ygg doctor surtr --deep                    # one host, and a token of its model
+        ygg doctor --measure                       # how many at once it really runs
+        """, commands.files, commands.stored, commands.json,
     )  # fmt: skip
     doctor.add_argument("names", nargs="*", metavar="HOST", help="only these hosts (default: all)")
     doctor.add_argument(

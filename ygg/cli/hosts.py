@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     limit = commands.add(
         "limit", remote(_limit), "set how many tasks a host runs at once, by hand", """
-        ygg limit surtr 3                          # until you say otherwise; no autoscaler
+        ygg limit surtr 3                          # until you say otherwise
         ygg limit surtr 1 --for 2h --reason "somebody plays on it"
-        ygg limit surtr auto                       # give it back to the autoscaler
+        ygg limit surtr auto                       # the limit that it had without a pin
         """, commands.remote, commands.json,
     )  # fmt: skip
     limit.add_argument("host", metavar="HOST")

@@ -24,8 +24,12 @@ _EACH: Final = ("name", "model", "types", "slots", "key")
 
 def register(commands: Commands) -> None:
     init = commands.add(
-        "init", _init, "ask model servers what they have, and write hosts.yaml",
-        "ygg init http://fenrir:11434 http://surtr:8080", commands.json,
+        "init", _init, "ask model servers what they have, and write hosts.yaml", """
+        ygg init                                   # what runs on this machine
+        ygg init http://surtr:11434 http://fenrir:11434 http://skadi:8080
+        ygg init --yes http://surtr:11434 http://fenrir:11434 --slots 2 --slots 4
+        ygg init http://surtr:11434 -o -           # only print what it would write
+        """, commands.json,
     )  # fmt: skip
     init.add_argument(
         "urls", nargs="*", metavar="URL",

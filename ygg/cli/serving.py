@@ -16,9 +16,23 @@ LEGACY: Final = (
 
 
 def register(commands: Commands) -> None:
-    for name in ("loop", "serve"):
+    for name, help_, example in (
+        (
+            "loop", "run the dispatcher", """
+            ygg loop --async
+            ygg loop --async --hosts fleet.yaml --state state
+            ygg loop                                   # the legacy threads, to compare
+            """,
+        ),
+        (
+            "serve", "run the dispatcher, as `ygg loop --async` does", """
+            ygg serve
+            ygg serve --listen 127.0.0.1:8765 --listen unix:/run/ygg/ygg.sock
+            """,
+        ),
+    ):  # fmt: skip
         serving = commands.add(
-            name, _loop, "run the dispatcher", "ygg loop --async --listen 127.0.0.1:8765",
+            name, _loop, help_, example,
             commands.files, commands.stored,
         )  # fmt: skip
         serving.add_argument(

@@ -18,7 +18,10 @@ _HEADER: Final = (
 def register(commands: Commands) -> None:
     token = commands.add(
         "token", _new, "make a token that lets clients in",
-        "ygg token new --file /etc/ygg/tokens --name laptop", commands.json,
+        """
+        ygg token new --file /etc/ygg/tokens --name laptop
+        ygg token new --file /etc/ygg/tokens --add --name ci    # one more
+        """, commands.json,
     )  # fmt: skip
     token.description = (
         "Make a token of 256 random bits and print it, once: the server's file holds its hash "

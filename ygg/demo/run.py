@@ -171,6 +171,7 @@ def _print_next() -> None:
     print("\nNext, with hosts of your own:")
     print("  edit hosts.yaml        your servers' addresses, models and slots")
     print(f"  {ygg} check            whether it is good, and where not")
+    print(f"  {ygg} doctor           whether the servers are what it says")
     print(f"  {ygg} loop --async     the dispatcher; then, beside it:")
     print(f'  {ygg} submit --wait --priority 1 "Summarise: ..."')
     print(f"  {ygg} status")
@@ -206,8 +207,8 @@ def demo(state: Path, *, timeout: float, keep: bool) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 only if every task was answered and the order rule held."""
+def make_parser() -> argparse.ArgumentParser:
+    """The documentation is made from it too."""
     parser = argparse.ArgumentParser(
         prog="ygg demo",
         description="The main job on real input: three real llama.cpp servers on this machine's "
@@ -227,7 +228,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="SECONDS",
         help="how long the tasks may take in all (default: 180)",
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 only if every task was answered and the order rule held."""
+    args = make_parser().parse_args(argv)
     # SIGTERM as Ctrl-C: everything the demo started is ended, in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     state = args.state
