@@ -74,7 +74,7 @@ lint: $(TEST_ENV)/.made ## style, types, and the arrows between modules
 	$(TEST_ENV)/bin/lint-imports
 
 check: lint ## lint and the pure tests; for every commit
-	$(TEST_ENV)/bin/pytest -q -m pure
+	HYPOTHESIS_PROFILE=quick $(TEST_ENV)/bin/pytest -q -m pure
 
 test: $(TEST_ENV)/.made tools lint ## all set-up and every test, real servers and a real model among them
 	$(TEST_ENV)/bin/pytest
