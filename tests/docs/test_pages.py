@@ -158,6 +158,15 @@ def test_every_message_of_the_table_is_one_that_the_code_says() -> None:
     assert missing == []
 
 
+def test_every_metric_that_a_page_names_is_one() -> None:
+    there = set(
+        re.findall(r"^\| `(ygg_\w+)`", (DOCS / "metrics.md").read_text("utf-8"), re.MULTILINE)
+    )
+    for page in PAGES:
+        named = set(re.findall(r"\bygg_[a-z]+_\w+", page.read_text("utf-8")))
+        assert {name for name in named if not re.search(r"[A-Z0-9]", name)} - there == set(), page
+
+
 # -- ARCHITECTURE.md ------------------------------------------------------------------------------
 
 

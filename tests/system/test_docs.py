@@ -86,6 +86,7 @@ def test_the_page_about_http(tmp_path: Path) -> None:
     with with_fakes("http.md") as page, served(tmp_path, page) as shell:
         run_page(page, shell, "docs/http.md")
         _, described = shell.run("curl -s $YGG/openapi.json")
+        _, measured = shell.run("curl -s $YGG/metrics")
     routes = {
         f"{method.upper()} {path}"
         for path, methods in json.loads(described)["paths"].items()
@@ -93,6 +94,9 @@ def test_the_page_about_http(tmp_path: Path) -> None:
     }
     text = (DOCS / "http.md").read_text("utf-8")
     assert routes == set(re.findall(r"^\| \[`([A-Z]+ \S+)`\]", text, re.MULTILINE))
+    told = (DOCS / "metrics.md").read_text("utf-8").partition("## `ygg-gpu-exporter`")[0]
+    names = re.findall(r"^# TYPE (ygg_\w+)", measured, re.MULTILINE)
+    assert sorted(names) == sorted(re.findall(r"^\| `(ygg_\w+)`", told, re.MULTILINE))
     tried = "\n".join(step.block.text for step in page.steps)
     for path in {route.partition(" ")[2] for route in routes}:
         pattern = re.sub(r"\\\{\w+\\\}", r"[\\w$]+", re.escape(path))
