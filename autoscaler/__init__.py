@@ -1,4 +1,5 @@
 """The autoscaler: the rule that sets limits, and the exporter that shows a host's cards.
 
-The loop that applies the rule is not here yet: limits stay where hosts.yaml and people put them.
+What is seen comes in through readings.py, watch.py decides with the rule of policy.py, and loop.py
+is what looks, reports and writes down.
 """

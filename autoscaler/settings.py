@@ -24,6 +24,8 @@ class Settings:
     #: Decide and write it down, resize nothing.
     dry_run: bool = False
     listen: str = "127.0.0.1:8766"
+    #: Address of a Prometheus server that has scraped everything; None: each source is asked itself.
+    prometheus: str | None = None
     #: How often sources are scraped, and a host is decided on.
     scrape_seconds: float = 5.0
     decide_seconds: float = 15.0

@@ -58,7 +58,7 @@ class GpuSample:
     #: Used over total, 0 to 1; of a preallocated engine the use of its KV cache.
     memory: float | None
     #: Everything the page said of the card, to tell a frozen exporter from a quiet card.
-    digits: tuple[float, ...] = ()
+    digits: tuple[float | str, ...] = ()
 
     @property
     def sane(self) -> bool:

@@ -67,7 +67,7 @@ AMD_SMI = 'amd_gpu_Usage{gpu="0"} 55\n'
         (OURS, "ygg-gpu-exporter", "0 (NVIDIA L4)", 0.42, 0.25),
         (DCGM, "NVIDIA dcgm-exporter", "0 (NVIDIA L4)", 0.87, 7178 / 22520),
         (MIG, "NVIDIA dcgm-exporter", "1 (NVIDIA H100), part 9", 0.75, 0.5),
-        (SMI, "nvidia_gpu_exporter", "df6e7a7c", 0.07, 0.11639),
+        (SMI, "nvidia_gpu_exporter", "0 (NVIDIA GeForce RTX 4080 SUPER)", 0.07, 0.11639),
         (MINDPRINCE, "nvidia_gpu_prometheus_exporter", "0 (Tesla P4)", 0.42, 0.5),
         (ROCM, "ROCm device-metrics-exporter", "0 (102-G30211-00)", 0.63, 0.0625),
         (ROCM_SMI, "rocm-smi-exporter", "0", 0.12, 0.33),

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import urlunsplit
 
 from ygg.hostskeys import Key, Keys
 from ygg.tasks import Json
 from ygg.yamlreader import Value
-from ygg.yamlvalues import address, flag, number, seconds, whole
+from ygg.yamlvalues import address, flag, number, seconds, url, whole
 
 _FLAG: Final = "`true` or `false`"
 _ADDRESS: Final = "`HOST:PORT`"
+_URL: Final = "http or https address"
 _SECONDS: Final = "duration, from 1s to 1d"
 _RATIO: Final = "number, from 0 to 1"
 _FACTOR: Final = "number, from 0 to 100"
@@ -25,6 +27,7 @@ _REPEATS: Final = "whole number, from 2 to 1000"
 _READ: Final[Mapping[str, Callable[[Value], Json]]] = {
     _FLAG: flag,
     _ADDRESS: address,
+    _URL: lambda value: urlunsplit(found) if (found := url(value)) else None,
     _SECONDS: seconds(1, 86400),
     _RATIO: number(0, 1),
     _FACTOR: number(0, 100),
@@ -41,6 +44,12 @@ def _key(form: str, default: str, means: str) -> Key:
 AUTOSCALER_KEYS: Final[Keys] = {
     "dry_run": _key(_FLAG, "false", "`true`: decide and write it down, resize nothing."),
     "listen": _key(_ADDRESS, "127.0.0.1:8766", "Where its own metrics are."),
+    "prometheus": Key(
+        _URL,
+        "A Prometheus server that has it all: the dispatcher, the exporters and the model servers "
+        "are asked for there, and not each by itself.",
+        "http://prometheus:9090", without="each is asked itself",
+    ),
     "scrape_seconds": _key(_SECONDS, "5", "How often its sources are looked at."),
     "decide_seconds": _key(_SECONDS, "15", "How often a host is decided on."),
     "stale_seconds": _key(_SECONDS, "45", "Older evidence is none: hold."),

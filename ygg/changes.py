@@ -112,7 +112,7 @@ def _most(slots: SlotSettings) -> str:
 
 
 def _host(old: HostSettings, new: HostSettings) -> Iterator[str]:
-    for name in ("url", "api", "model", "key", "keep_alive"):
+    for name in ("url", "api", "model", "key", "keep_alive", "dry_run"):
         yield from _field(name, getattr(old, name), getattr(new, name))
     if old.shares != new.shares:
         if new.shares is None:

@@ -1,7 +1,8 @@
 """GPU exporters' pages: which exporter wrote one, and what it says of each card. Pure.
 
-For people who set hosts up. Windows, freshness and decisions are the autoscaler's. A dialect is
-known by whole names with known units, never by a port and never by a name that only looks right.
+For people who set hosts up, and for the autoscaler; windows, freshness and decisions are left to
+it. A dialect is known by whole names with known units, never by a port and never by a name that
+only looks right.
 """
 
 from __future__ import annotations
@@ -34,12 +35,18 @@ class Dialect:
     used_percent: str = ""
     #: Utilization by another name, for the parts of a card (MIG), from 0 to 1.
     part_utilization: str = ""
+    #: 1 while the cards can be read: at 0 the page still stands, with nothing or with old values.
+    well: str = ""
+    #: Has a card's number and name among its labels, where the other lines have only its UUID.
+    info: str = ""
+    #: What all its names begin with.
+    prefix: str
 
     @property
     def names(self) -> frozenset[str]:
         every = (
             self.utilization, self.used, self.free, self.reserved, self.total, self.used_percent,
-            self.part_utilization,
+            self.part_utilization, self.well, self.info,
         )  # fmt: skip
         return frozenset(name for name in every if name)
 
@@ -50,36 +57,43 @@ DIALECTS: Final = (
         name="ygg-gpu-exporter", utilization="ygg_gpu_utilization_ratio", full=1.0,
         used="ygg_gpu_memory_used_bytes", free="ygg_gpu_memory_free_bytes",
         total="ygg_gpu_memory_total_bytes",
+        well="ygg_gpu_up", prefix="ygg_gpu_",
     ),
     Dialect(
         name="NVIDIA dcgm-exporter", utilization="DCGM_FI_DEV_GPU_UTIL",
         used="DCGM_FI_DEV_FB_USED", free="DCGM_FI_DEV_FB_FREE",
         reserved="DCGM_FI_DEV_FB_RESERVED", unit=MIB,
         part_utilization="DCGM_FI_PROF_GR_ENGINE_ACTIVE",
+        prefix="DCGM_FI_",
     ),
     Dialect(
         name="nvidia_gpu_exporter", utilization="nvidia_smi_utilization_gpu_ratio", full=1.0,
         used="nvidia_smi_memory_used_bytes", free="nvidia_smi_memory_free_bytes",
         reserved="nvidia_smi_memory_reserved_bytes", total="nvidia_smi_memory_total_bytes",
+        well="nvidia_smi_last_collect_success", info="nvidia_smi_gpu_info", prefix="nvidia_smi_",
     ),
     Dialect(
         name="nvidia_gpu_prometheus_exporter", utilization="nvidia_gpu_duty_cycle",
         used="nvidia_gpu_memory_used_bytes", total="nvidia_gpu_memory_total_bytes",
+        prefix="nvidia_gpu_",
     ),
     Dialect(
         name="nvitop-exporter", utilization="gpu_utilization_Percentage",
         used="gpu_memory_used_MiB", free="gpu_memory_free_MiB", total="gpu_memory_total_MiB",
         unit=MIB,
+        prefix="gpu_",
     ),
     Dialect(
         name="ROCm device-metrics-exporter", utilization="gpu_gfx_activity",
         used="gpu_used_vram", free="gpu_free_vram", total="gpu_total_vram", unit=MIB,
+        prefix="gpu_",
     ),
     Dialect(
         name="rocm-smi-exporter", utilization="rocm_smi_gpu_usage",
         used_percent="rocm_smi_gpu_vram_allocation",
+        prefix="rocm_smi_",
     ),
-    Dialect(name="amd_smi_exporter", utilization="amd_gpu_Usage"),
+    Dialect(name="amd_smi_exporter", utilization="amd_gpu_Usage", prefix="amd_gpu_"),
 )  # fmt: skip
 #: Ports that exporters take when nobody says otherwise; only a place to look.
 USUAL_PORTS: Final = (9836, 9400, 9835, 9445)
@@ -91,9 +105,13 @@ class Card:
 
     #: What the exporter calls it: number, name.
     label: str
+    #: As the exporter counts; empty where it tells cards apart by UUID only.
+    number: str = ""
     utilization_ratio: float | None = None
     memory_used_ratio: float | None = None
     memory_total_bytes: float | None = None
+    #: It said something that can't be; that is left out, and the rest is not to be believed either.
+    is_absurd: bool = False
 
     def __str__(self) -> str:
         total = self.memory_total_bytes
@@ -112,11 +130,15 @@ class Page:
     cards: tuple[Card, ...] = ()
     #: Values that can't be, in words.
     absurd: tuple[str, ...] = ()
+    #: The exporter itself says that it can't read them now.
+    is_well: bool = True
+    #: Every value of the dialect but counters, as text: the same again means nothing was read anew.
+    digits: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Readings:
-    labels: Mapping[str, str]
+    labels: dict[str, str]
     values: dict[str, float] = field(default_factory=dict)
 
 
@@ -128,21 +150,43 @@ def read_page(text: str) -> Page:
     if dialect is None:
         return Page(dialect=None)
     cards: dict[str, _Readings] = {}
-    for name, labels, value in _samples(lines, dialect.names):
-        cards.setdefault(_identity(labels), _Readings(labels)).values[name] = value
+    is_well = True
+    for name, labels, value in samples(lines, dialect.names):
+        if name == dialect.well:
+            is_well = value == 1
+            continue
+        card = cards.setdefault(_identity(labels), _Readings({}))
+        card.labels |= labels
+        card.values[name] = value
     absurd: list[str] = []
-    read = tuple(_card(dialect, one, absurd) for _, one in sorted(cards.items()))
-    return Page(dialect=dialect, cards=read, absurd=tuple(absurd))
+    known = [one for one in cards.values() if one.values.keys() != {dialect.info}]
+    read = sorted((_card(dialect, one, absurd) for one in known), key=lambda card: card.label)
+    return Page(
+        dialect=dialect,
+        cards=tuple(read) if is_well else (),
+        absurd=tuple(absurd) if is_well else (),
+        is_well=is_well,
+        digits=tuple(_digits(lines, dialect.prefix)),
+    )
+
+
+def _digits(lines: Iterable[str], prefix: str) -> Iterator[str]:
+    for line in lines:
+        if line.startswith(prefix) and not _name_of(line).endswith("_total"):
+            yield (line.rpartition("}")[2] or line.partition(" ")[2]).strip().partition(" ")[0]
 
 
 def _name_of(line: str) -> str:
     return line.partition("{")[0].partition(" ")[0].strip()
 
 
-def _samples(
+def samples(
     lines: Iterable[str], names: frozenset[str]
 ) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    """Line by line: one that is malformed would lose the whole page."""
+    """The lines with these names, as name, labels, value.
+
+    One by one: a line that is malformed would lose the whole page.
+    """
     for line in lines:
         if _name_of(line) not in names:
             continue
@@ -173,6 +217,7 @@ def _number(labels: Mapping[str, str]) -> str:
 
 
 def _card(dialect: Dialect, one: _Readings, absurd: list[str]) -> Card:
+    before = len(absurd)
     named = [one.labels.get(name, "") for name in ("name", "modelName", "devicename", "card_model")]
     number = _number(one.labels)
     if number == "?":
@@ -212,7 +257,9 @@ def _card(dialect: Dialect, one: _Readings, absurd: list[str]) -> Card:
             ratio = used / total
     return Card(
         label=label,
+        number="" if _number(one.labels) == "?" else _number(one.labels),
         utilization_ratio=busy,
         memory_used_ratio=ratio,
         memory_total_bytes=total * dialect.unit if total else None,
+        is_absurd=len(absurd) > before,
     )

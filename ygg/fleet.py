@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from ygg.tasks import Json
 
@@ -69,12 +70,23 @@ class HostSettings:
     #: How long a server keeps a model loaded after an answer, in Ollama's words ("30m").
     keep_alive: str | None = None
     gpu: GpuSettings = GpuSettings()
+    #: The autoscaler only shows what it would do.
+    dry_run: bool = False
     #: Line in hosts.yaml.
     line: int = 0
 
     @property
     def semaphore(self) -> str:
         return self.shares or self.name
+
+    @property
+    def exporter(self) -> str | None:
+        """Where its GPU exporter is."""
+        if self.gpu.exporter is not None or self.gpu.port is None:
+            return self.gpu.exporter
+        name = urlsplit(self.url).hostname or ""
+        machine = f"[{name}]" if ":" in name else name
+        return f"http://{machine}:{self.gpu.port}/metrics"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,7 +35,7 @@ from ygg.hostskeys import (
 )
 from ygg.typesfile import NAME, NAME_REMEDY, read_types
 from ygg.yamlreader import CHARACTERS_MAX, Reader, Section, Value, short, shown
-from ygg.yamlvalues import choice, keep_alive, url, whole, word
+from ygg.yamlvalues import choice, flag, keep_alive, url, whole, word
 
 _Memory: TypeAlias = Literal["nvml", "kv", "off"]
 
@@ -226,6 +226,7 @@ def _read_hosts(value: Value, base: _Shared, folder: Path) -> dict[str, HostSett
             key=read_reference(section["key"], folder) if "key" in section else None,
             keep_alive=own.keep_alive,
             gpu=own.gpu,
+            dry_run=section.read("dry_run", flag, False),
             line=key.line,
         )
         sections[name] = section

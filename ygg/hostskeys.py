@@ -147,6 +147,11 @@ HOST_KEYS: Final[Keys] = {
         "to other users; `credential:` is systemd's.",
         "env:FENRIR_KEY", without="none is sent",
     ),
+    "dry_run": Key(
+        "`true` or `false`",
+        "`true`: the autoscaler decides about this host and shows it, and leaves its limit alone.",
+        "true", default="false",
+    ),
 }  # fmt: skip
 
 TYPE_KEYS: Final[Keys] = {

@@ -27,19 +27,9 @@ def exporters_of(fleet: Fleet) -> Mapping[str, Sequence[HostSettings]]:
     """The hosts of each exporter, by its address."""
     found: dict[str, list[HostSettings]] = {}
     for host in fleet.hosts.values():
-        if (url := exporter_of(host)) is not None:
+        if (url := host.exporter) is not None:
             found.setdefault(url, []).append(host)
     return found
-
-
-def exporter_of(host: HostSettings) -> str | None:
-    if host.gpu.exporter is not None:
-        return host.gpu.exporter
-    if host.gpu.port is None:
-        return None
-    name = urlsplit(host.url).hostname or ""
-    machine = f"[{name}]" if ":" in name else name
-    return f"http://{machine}:{host.gpu.port}{_USUAL_PATH}"
 
 
 async def look_at(

@@ -27,7 +27,8 @@ CONNECT_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 4.0
 #: How long a question that spends no token may take.
 ASK_SECONDS: Final = 5.0
-_BODY_BYTES_MAX: Final = 8 * 2**20
+#: Of a small body; what lies past it is cut off.
+BODY_BYTES_MAX: Final = 8 * 2**20
 _ERROR_BYTES_MAX: Final = 64 * 2**10
 
 #: Answers that mean "no such thing here" to a question that not every server knows.
@@ -63,7 +64,7 @@ async def _on_reused(
         attempt.connected = attempt.reused = True
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(*, idle_seconds: float = IDLE_SECONDS) -> aiohttp.ClientSession:
     """The one session for all hosts. Call it inside the running loop, and close it at the end.
 
     The number of connections has no limit: slots are the limit.
@@ -72,7 +73,7 @@ def open_session() -> aiohttp.ClientSession:
     trace.on_connection_create_end.append(_on_created)
     trace.on_connection_reuseconn.append(_on_reused)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds),
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
         headers={"Accept-Encoding": "identity", "User-Agent": "ygg"},
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -134,7 +135,7 @@ class Client:
                 async with response:
                     if not is_plain_success(response):
                         raise await refusal(response, where, path)
-                    return await _bounded(response, _BODY_BYTES_MAX)
+                    return await _bounded(response, BODY_BYTES_MAX)
         except aiohttp.ClientResponseError as error:
             raise where.failure(Cause.MALFORMED, no_http(error, where), taken=False) from None
         except aiohttp.ClientError as error:

@@ -1,0 +1,71 @@
+"""Every decision with its reason and its evidence, one JSON object a line.
+
+A record holds all that the rule saw, so that it can be asked again with other settings. Pure; the
+files are recorder.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import Final
+
+import msgspec
+
+from autoscaler.observed import Signals
+from autoscaler.policy import Action, Reason
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    #: Seconds since the epoch.
+    at: float
+    #: Which start of the autoscaler: what the rule remembers begins anew with each.
+    run: str
+    host: str
+    #: The limit there was, and the one that should be.
+    limit: int
+    wanted: int
+    action: Action
+    reason: Reason
+    #: What the dispatcher made of it, in a word: resized, unchanged, ...; `unreached` and `standby`
+    #: are ours.
+    effect: str
+    detail: str = ""
+    dry_run: bool = False
+    #: What the rule gave as its reasons, in numbers.
+    evidence: Mapping[str, float | int | bool | str | None] = {}
+    signals: Signals
+
+
+#: What of the signals is as it mostly is need not be written; an age that is infinite is one.
+_USUAL: Final = {f.name: f.default for f in fields(Signals) if f.default is not MISSING}
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(Record)
+
+
+def encoded(record: Record) -> bytes:
+    """A line, with its end."""
+    plain = msgspec.to_builtins(record)
+    plain["signals"] = {
+        name: value
+        for name, value in plain["signals"].items()
+        if name not in _USUAL or getattr(record.signals, name) != _USUAL[name]
+    }
+    return _ENCODER.encode(plain) + b"\n"
+
+
+def decoded(lines: Iterable[bytes], host: str | None = None) -> Iterator[Record]:
+    """The records of the lines, of one host if that is said.
+
+    A line that is none is left out: a crash may have cut off the last one.
+    """
+    named = b"" if host is None else b'"host":' + _ENCODER.encode(host)
+    for line in lines:
+        if named not in line:
+            continue
+        try:
+            record = _DECODER.decode(line)
+        except msgspec.DecodeError:
+            continue
+        if host is None or record.host == host:
+            yield record

@@ -1,0 +1,284 @@
+"""Everything that is known of the hosts, and the decisions that follow: the loop's pure middle.
+
+Sightings come in, each with its time; `decide` says what each host's limit should be. No clock, no
+I/O: what was fetched is handed in, and what was decided is carried out, by loop.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from autoscaler.observed import MemoryMode, Signals
+from autoscaler.policy import Decision, Reason, State, decide
+from autoscaler.readings import (
+    EngineReading,
+    GpuReading,
+    NoReading,
+    QueueReading,
+    read_engine,
+    read_gpu,
+    read_hosts,
+    read_queue,
+)
+from autoscaler.settings import Settings
+from autoscaler.sightings import Kind, Sighting, Source
+from autoscaler.signals import GpuSample, HostWindow, QueueSample
+from autoscaler.targets import Target
+
+_NOT_ASKED: Final = "not asked yet"
+_MODE_UNKNOWN: Final = (
+    "its model server has not said yet whether it takes all memory at its start; if it never will, "
+    "write `gpu: {memory: nvml}` (or kv, off) in hosts.yaml"
+)
+_FROZEN: Final = "it repeats itself to the last digit while tasks run: it is frozen, restart it"
+_ABSURD: Final = "it said what can't be"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """A decision about one host, with what it came from."""
+
+    host: str
+    signals: Signals
+    decision: Decision
+    #: It is only to be shown.
+    dry_run: bool
+
+
+@dataclass(slots=True)
+class _EngineState:
+    """What is known of a model server."""
+
+    reading: EngineReading | None = None
+    at: float = 0.0
+    is_known: bool = False
+
+
+@dataclass(slots=True)
+class Watched:
+    """One host: what was seen, what the rule remembers, what it said last."""
+
+    target: Target
+    window: HostWindow
+    state: State = field(default_factory=State)
+    #: What is wrong with a source now, in words; empty: nothing.
+    troubles: dict[Kind, str] = field(default_factory=dict)
+    decided: Decided | None = None
+    gpu: GpuReading | None = None
+    gpu_at: float = 0.0
+    engines: dict[str, _EngineState] = field(default_factory=dict)
+    #: Requests that waited, and that were there at all, in the model servers: each times seconds.
+    engine_waited: float = 0.0
+    engine_ran: float = 0.0
+
+    @property
+    def mode(self) -> MemoryMode | None:
+        """What memory means here; None: it is not known yet, so nothing may be made of it."""
+        if self.target.memory is not None:
+            return self.target.memory
+        if any(e.reading is not None and e.reading.preallocates for e in self.engines.values()):
+            return MemoryMode.KV
+        if all(engine.is_known for engine in self.engines.values()):
+            return MemoryMode.NVML
+        return None
+
+
+class Watch:
+    """All hosts of a fleet."""
+
+    def __init__(self, settings: Settings, targets: Mapping[str, Target]) -> None:
+        self.settings = settings
+        self.hosts = {name: self._watched(target) for name, target in targets.items()}
+        self._by_exporter: dict[str, list[Watched]] = {}
+        self._by_engine: dict[str, list[Watched]] = {}
+        for host in self.hosts.values():
+            if host.target.exporter is not None:
+                self._by_exporter.setdefault(host.target.exporter, []).append(host)
+            for engine in host.target.engines:
+                self._by_engine.setdefault(engine.url, []).append(host)
+
+    def _watched(self, target: Target) -> Watched:
+        engines = {engine.url: _EngineState() for engine in target.engines}
+        mode = target.memory or MemoryMode.NVML
+        host = Watched(target=target, window=HostWindow(self.settings, mode), engines=engines)
+        host.troubles[Kind.DISPATCHER] = _NOT_ASKED
+        if target.exporter is not None:
+            host.troubles[Kind.EXPORTER] = _NOT_ASKED
+        return host
+
+    def sources(self) -> list[Source]:
+        """Exporters and model servers, each once."""
+        keys = {
+            engine.url: engine.key for host in self.hosts.values() for engine in host.target.engines
+        }
+        return [
+            *(Source(kind=Kind.EXPORTER, url=url) for url in self._by_exporter),
+            *(Source(kind=Kind.ENGINE, url=url, key=keys[url]) for url in self._by_engine),
+        ]
+
+    # -- what was seen ---------------------------------------------------------------------------
+
+    def take(self, sighting: Sighting) -> None:
+        match sighting.source.kind:
+            case Kind.DISPATCHER:
+                self._take_dispatcher(sighting)
+            case Kind.EXPORTER:
+                for host in self._by_exporter.get(sighting.source.url, ()):
+                    host.troubles[Kind.EXPORTER] = self._take_exporter(host, sighting)
+            case Kind.ENGINE:
+                for host in self._by_engine.get(sighting.source.url, ()):
+                    host.troubles[Kind.ENGINE] = self._take_engine(host, sighting)
+
+    def _take_dispatcher(self, sighting: Sighting) -> None:
+        trouble = sighting.trouble
+        try:
+            page = {} if trouble else read_hosts(sighting.text)
+        except NoReading as error:
+            trouble = str(error)
+        for host in self.hosts.values():
+            host.troubles[Kind.DISPATCHER] = trouble
+            if trouble:
+                continue
+            try:
+                reading = read_queue(page, host.target.members)
+            except NoReading as error:
+                host.troubles[Kind.DISPATCHER] = str(error)
+                continue
+            if not host.window.add_queue(_queue_sample(host, reading, sighting.at)):
+                host.troubles[Kind.DISPATCHER] = _ABSURD
+
+    def _take_exporter(self, host: Watched, sighting: Sighting) -> str:
+        """What is wrong; empty: nothing."""
+        if sighting.trouble:
+            return sighting.trouble
+        try:
+            reading = read_gpu(sighting.text, host.target.device)
+        except NoReading as error:
+            return str(error)
+        host.gpu, host.gpu_at = reading, sighting.at
+        mode = host.mode
+        if mode is None:
+            # Memory that is full by design must not be taken for memory that runs out.
+            return _MODE_UNKNOWN
+        if mode is MemoryMode.KV:
+            return ""  # the model server's own page makes the sample
+        memory = None if mode is MemoryMode.OFF else reading.memory
+        if memory is None and reading.util is None:
+            return f"{reading.dialect} says neither utilization nor memory of it"
+        return self._add_gpu(host, sighting.at, reading.util, memory, reading.digits)
+
+    def _take_engine(self, host: Watched, sighting: Sighting) -> str:
+        engine = host.engines[sighting.source.url]
+        if sighting.is_absent:
+            engine.reading, engine.is_known = None, True
+        elif sighting.trouble:
+            return sighting.trouble
+        else:
+            try:
+                reading = read_engine(sighting.text)
+            except NoReading:
+                engine.reading, engine.is_known = None, True  # something else answers there
+            else:
+                _integrate(host, engine, reading, sighting.at, self.settings.stale_seconds)
+                engine.reading, engine.at, engine.is_known = reading, sighting.at, True
+        mode = host.mode or MemoryMode.NVML
+        if mode is not host.window.memory_mode:
+            # Another kind of server: what was learned of memory is of no use for it.
+            host.window, host.state = HostWindow(self.settings, mode), State()
+        if host.mode is MemoryMode.KV and engine.reading is not None:
+            return self._add_kv(host, sighting.at)
+        return ""
+
+    def _add_kv(self, host: Watched, at: float) -> str:
+        fresh = [
+            engine.reading
+            for engine in host.engines.values()
+            if engine.reading is not None and at - engine.at <= self.settings.stale_seconds
+        ]
+        used = [reading.kv for reading in fresh if reading.kv is not None]
+        if not used:
+            return "it does not say how much of its KV cache is used"
+        digits = tuple(digit for reading in fresh for digit in reading.digits)
+        known = host.gpu if at - host.gpu_at <= self.settings.stale_seconds else None
+        if known is None:
+            return self._add_gpu(host, at, None, max(used), digits)
+        return self._add_gpu(host, at, known.util, max(used), digits + known.digits)
+
+    def _add_gpu(
+        self,
+        host: Watched,
+        at: float,
+        util: float | None,
+        memory: float | None,
+        digits: tuple[str, ...],
+    ) -> str:
+        sample = GpuSample(at=at, util=util, memory=memory, digits=digits)
+        if host.window.add_gpu(sample):
+            return ""
+        return _FROZEN if sample.sane else _ABSURD
+
+    # -- what follows ----------------------------------------------------------------------------
+
+    def decide(self, now: float) -> list[Decided]:
+        """Of every host of which anything is known."""
+        decisions = []
+        for name, host in self.hosts.items():
+            signals = host.window.signals(now)
+            if signals is None:
+                continue
+            host.state, decision = decide(self.settings, host.state, signals)
+            dry_run = self.settings.dry_run or host.target.dry_run
+            host.decided = Decided(host=name, signals=signals, decision=decision, dry_run=dry_run)
+            decisions.append(host.decided)
+        return decisions
+
+    def alerts(self) -> Iterable[tuple[str, Reason]]:
+        """Hosts whose last decision is one that a person should know of."""
+        for name, host in self.hosts.items():
+            if host.decided is not None and host.decided.decision.reason in ALERTS:
+                yield name, host.decided.decision.reason
+
+
+#: What only a person can mend.
+ALERTS: Final = frozenset({Reason.GPU_STALE, Reason.QUEUE_STALE, Reason.MEMORY_AT_MIN})
+
+
+def _queue_sample(host: Watched, reading: QueueReading, at: float) -> QueueSample:
+    target = host.target
+    waited, ran = reading.server_wait_seconds_total, reading.run_seconds_total
+    if any(engine.reading is not None for engine in host.engines.values()):
+        # Its own word: the dispatcher hears of a task's wait when the task has ended.
+        waited, ran = host.engine_waited, host.engine_ran
+    return QueueSample(
+        at=at,
+        limit=reading.limit,
+        min=reading.min,
+        max=reading.max,
+        # Where the file sets none, another one than the start is the server's word.
+        max_is_set=target.has_max or reading.max != target.start,
+        pin=reading.limit if reading.is_pinned else None,
+        up=reading.up,
+        paused=reading.paused,
+        active=reading.active,
+        waiting=reading.waiting,
+        oldest_wait=reading.oldest_wait,
+        tokens_total=reading.tokens_total,
+        runs_total=reading.runs_total,
+        run_seconds_total=ran,
+        failures_total=reading.failures_total,
+        server_wait_seconds_total=waited,
+        model_memory=reading.model_memory,
+    )
+
+
+def _integrate(
+    host: Watched, engine: _EngineState, reading: EngineReading, at: float, most: float
+) -> None:
+    """Counts of now, made into sums over time: a wait between two looks is not missed."""
+    if engine.reading is None:
+        return
+    passed = min(max(0.0, at - engine.at), most)
+    host.engine_waited += reading.waiting * passed
+    host.engine_ran += (reading.waiting + reading.running) * passed

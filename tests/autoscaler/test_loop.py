@@ -1,0 +1,232 @@
+"""The loop on virtual time: what is seen becomes one call an interval, and nothing moves blindly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from autoscaler.loop import Lead
+from autoscaler.settings import Settings
+from autoscaler.sightings import Kind
+from tests.autoscaler import pages
+from tests.autoscaler.worlds import HOSTS, World
+from tests.worlds import run_virtual
+
+pytestmark = pytest.mark.pure
+
+
+def story(world: World, tell: Callable[[World], Awaitable[None]]) -> World:
+    async def run() -> None:
+        async with world:
+            await tell(world)
+
+    run_virtual(run())
+    return world
+
+
+def passing(seconds: float) -> Callable[[World], Awaitable[None]]:
+    return lambda world: world.passes(seconds)
+
+
+def test_each_interval_has_one_call_with_all_hosts() -> None:
+    two = "hosts: {h: {url: 'http://h:1', api: ollama}, g: {url: 'http://g:1', api: ollama}}"
+    world = story(World(text=two), passing(61))
+    orders = [order for order in world.orders if not order.leaves]
+    assert len(orders) == 4
+    assert {order.holder for order in orders} == {"us"}
+    assert {order.interval for order in orders} == {15.0}
+    # The dispatcher's page has one of them: nothing is known of the other.
+    assert [set(order.hosts) for order in orders] == [{"h"}] * 4
+
+
+def test_low_utilization_with_a_queue_grows_once_a_window_was_seen() -> None:
+    world = story(World(), passing(80))
+    assert world.reasons[:3] == ["warming_up"] * 3
+    assert "low_utilization" in world.reasons
+    assert world.limit == 3
+
+
+def test_memory_over_its_threshold_shrinks_within_two_intervals() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        world.used = 7.6e9
+        await world.passes(30)
+
+    world = story(World(), tell)
+    assert (world.limit, world.reasons[-1]) == (1, "memory_at_min")
+    assert "memory_high" in world.reasons
+
+
+def test_a_pin_is_left_alone() -> None:
+    world = story(World(used=7.9e9, queue={"slots_pinned": 1}), passing(100))
+    assert set(world.reasons) == {"pinned"}
+    assert world.limit == 2
+
+
+def test_a_dead_exporter_holds() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(50)
+        world.broken.add("exporter")
+        await world.passes(300)
+
+    world = story(World(), tell)
+    assert world.reasons[-10:] == ["gpu_stale"] * 10
+    assert world.watch.hosts["h"].troubles[Kind.EXPORTER] == "it is broken"
+
+
+def test_a_frozen_exporter_is_as_good_as_none() -> None:
+    world = story(World(frozen=True), passing(300))
+    assert world.reasons[-5:] == ["gpu_stale"] * 5
+    assert "frozen" in world.watch.hosts["h"].troubles[Kind.EXPORTER]
+
+
+def test_a_dead_dispatcher_holds() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        world.broken |= {"dispatcher", "report"}
+        await world.passes(300)
+        assert world.lead() is Lead.UNREACHED
+        world.broken.clear()
+        await world.passes(16)
+        assert world.lead() is Lead.LEADS
+
+    world = story(World(), tell)
+    unreached = [record for record in world.records if record.effect == "unreached"]
+    assert {r.reason for r in unreached[4:]} == {"queue_stale"}
+    assert {r.detail for r in unreached} == {"nobody there"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"slots_limit": float("nan")}, {"slots_active": -1.0}, {"demand_tasks": float("inf")},
+     {"oldest_wait_seconds": -5.0}, {"oldest_wait_seconds": float("nan")}],
+)  # fmt: skip
+def test_absurd_numbers_of_the_dispatcher_are_none(wrong: dict[str, float]) -> None:
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        world.queue.update(wrong)
+        await world.passes(100)
+
+    world = story(World(), tell)
+    assert world.reasons[-3:] == ["queue_stale"] * 3
+    assert world.watch.hosts["h"].troubles[Kind.DISPATCHER]
+
+
+@pytest.mark.parametrize("used", [float("nan"), -1e9, 9e9])
+def test_absurd_numbers_of_an_exporter_never_move_a_limit(used: float) -> None:
+    world = story(World(used=used), passing(400))
+    assert world.limit == 2
+    assert not {"low_utilization", "wait", "memory_high"} & set(world.reasons)
+
+
+def test_the_second_of_two_watches_on_and_takes_over() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(100)
+        assert world.lead() is Lead.STANDBY
+        assert "'other' holds the lease" in world.loop.standing.why
+        assert world.limit == 2
+        world.holder = None
+        await world.passes(31)
+        assert world.lead() is Lead.LEADS
+
+    world = story(World(holder="other"), tell)
+    assert world.records[0].effect == "standby"
+    assert world.limit == 3
+
+
+def test_whoever_ends_gives_the_lease_back() -> None:
+    world = story(World(), passing(20))
+    assert world.orders[-1].leaves
+    assert world.holder is None
+
+
+def test_a_dry_run_decides_and_does_not_touch() -> None:
+    for world in (
+        World(settings=Settings(dry_run=True)),
+        World(text=HOSTS.replace("model: m,", "model: m, dry_run: true,")),
+    ):
+        story(world, passing(200))
+        assert world.limit == 2
+        assert all(order.hosts["h"].dry_run for order in world.orders if order.hosts)
+        assert {r.effect for r in world.records if r.wanted == 3} == {"dry_run"}
+
+
+def test_a_full_disk_costs_the_records_and_nothing_else() -> None:
+    world = story(World(disk_is_full=True), passing(80))
+    assert world.limit == 3
+    assert world.loop.standing.records_lost >= 4
+
+
+def test_trouble_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        world.broken.add("exporter")
+        await world.passes(120)
+        world.broken.clear()
+        await world.passes(20)
+
+    with caplog.at_level(logging.INFO, "ygg.autoscaler"):
+        story(World(), tell)
+    said = [record.getMessage() for record in caplog.records]
+    assert len([s for s in said if "source_lost host=h source=exporter" in s]) == 1
+    assert len([s for s in said if "source_found host=h source=exporter" in s]) == 1
+    assert len([s for s in said if "event=alert host=h" in s]) == 1
+
+
+# -- model servers' own metrics ------------------------------------------------------------------
+
+VLLM = "hosts: {h: {url: 'http://h:8000/v1', api: openai, model: m, slots: {start: 2, max: 4}}}"
+VLLM_PAGE = pages.server("vllm")
+
+
+def test_a_server_that_takes_all_memory_at_its_start_is_judged_by_its_cache() -> None:
+    world = World(text=VLLM, used=7.7e9, engines={"http://h:8000/metrics": VLLM_PAGE})
+    story(world, passing(400))
+    assert "memory_high" not in world.reasons
+    assert world.watch.hosts["h"].window.memory_mode == "kv"
+
+    full = VLLM_PAGE.replace("0.4713", "0.99")
+    world = World(text=VLLM, used=1e9, engines={"http://h:8000/metrics": full})
+    story(world, passing(40))
+    assert world.reasons[0] == "memory_high"
+
+
+def test_memory_is_not_looked_at_before_the_server_said_what_it_is() -> None:
+    world = story(World(text=VLLM, used=7.7e9, broken={"engine"}), passing(200))
+    assert set(world.reasons) == {"gpu_stale"}
+    assert "memory: nvml" in world.watch.hosts["h"].troubles[Kind.EXPORTER]
+
+
+def test_a_server_without_metrics_is_judged_by_its_card() -> None:
+    world = story(World(text=VLLM, used=7.7e9), passing(40))
+    assert "memory_high" in world.reasons
+
+
+def test_hosts_yaml_has_the_last_word_on_what_memory_means() -> None:
+    text = VLLM.replace("model: m", "model: m, gpu: {memory: nvml}")
+    world = World(text=text, used=7.7e9, engines={"http://h:8000/metrics": VLLM_PAGE})
+    story(world, passing(40))
+    assert "memory_high" in world.reasons
+
+
+def test_requests_that_wait_inside_the_server_keep_the_limit_from_growing() -> None:
+    """4 of 12 requests wait inside: the queue would only move to where priorities don't count."""
+    busy = pages.server("llamacpp")
+    world = World(text=VLLM, engines={"http://h:8000/metrics": busy})
+    story(world, passing(100))
+    assert world.reasons[-1] == "server_full"
+
+
+def test_another_kind_of_server_in_the_same_place_is_learned_anew() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(100)
+        world.engines["http://h:8000/metrics"] = VLLM_PAGE.replace("3.0", "0.0")
+        world.used = 7.7e9
+        await world.passes(16)
+        assert world.watch.hosts["h"].window.memory_mode == "kv"
+
+    world = story(replace(World(text=VLLM), engines={}), tell)
+    assert world.reasons[-1] != "memory_high"
