@@ -46,7 +46,8 @@ RETENTIONS = st.builds(
 HOST: Mapping[str, st.SearchStrategy[Any]] = {
     "url": TEXTS, "api": st.sampled_from([None, "ollama", "openai"]), "model": st.none() | MODELS,
     "slots": SLOTS, "shares": st.none() | NAMES, "key": st.none() | TEXTS,
-    "keep_alive": st.none() | TEXTS, "gpu": GPUS, "line": st.integers(0, 99),
+    "keep_alive": st.none() | TEXTS, "gpu": GPUS, "dry_run": st.booleans(),
+    "line": st.integers(0, 99),
 }  # fmt: skip
 TYPE: Mapping[str, st.SearchStrategy[Any]] = {
     "run": st.lists(st.builds(Option, NAMES, MODELS, st.just("")), max_size=3).map(tuple),
