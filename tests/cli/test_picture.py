@@ -14,6 +14,7 @@ from ygg import printing
 from ygg.cli.picture import status_lines
 from ygg.health import Mode
 from ygg.printing import Paper
+from ygg.resizes import Effect
 
 pytestmark = pytest.mark.pure
 
@@ -55,6 +56,60 @@ def test_the_picture_of_the_original() -> None:
         "held back: 1 held by hand, 2 before their time",
         "tasks: 0 open, 3 closed",
     ]
+
+
+def a_decision(limit: int, effect: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "at": at(0), "action": "grow", "reason": "low_utilization", "limit": limit,
+        "dry_run": False, "effect": effect, "detail": "", "evidence": {}, **fields,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("decision", "said"),
+    [
+        (a_decision(3, "resized"), "autoscaler: grow to 3 (low utilization)"),
+        (a_decision(2, "unchanged", action="hold", reason="at_max"), "autoscaler: keep 2 (at max)"),
+        (a_decision(3, "dry_run", dry_run=True),
+         "autoscaler: would grow to 3 (low utilization, dry run)"),
+        (a_decision(2, "unchanged", action="hold", reason="satisfied", dry_run=True),
+         "autoscaler: keep 2 (satisfied, dry run)"),
+        (a_decision(9, "out_of_bounds", detail="9 is outside its bounds, 1 to 4"),
+         "autoscaler: wants to grow to 9 (low utilization): 9 is outside its bounds, 1 to 4"),
+        (a_decision(1, "pinned", action="shrink", reason="memory_high", detail="it is pinned at 2"),
+         "autoscaler: wants to shrink to 1 (memory high): it is pinned at 2"),
+    ],
+)  # fmt: skip
+def test_below_a_host_stands_what_the_autoscaler_wants_and_why(
+    decision: dict[str, Any], said: str
+) -> None:
+    lines = picture(hosts=[a_host(decision=decision)])
+    place = next(n for n, line in enumerate(lines) if line.startswith("surtr"))
+    assert lines[place].endswith("2 of 1..4")
+    assert lines[place + 1] == f"  {said}"
+
+
+@pytest.mark.parametrize("effect", Effect)
+def test_each_effect_of_a_decision_can_be_told(effect: Effect) -> None:
+    detail = "why not" if effect in (Effect.STALE, Effect.PINNED) else ""
+    lines = picture(hosts=[a_host(decision=a_decision(3, effect.value, detail=detail))])
+    assert any(line.startswith("  autoscaler: ") and "3" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("state", "quiet", "said"),
+    [
+        ("live", 4.0, "the autoscaler n/1 was heard 4.0 s ago"),
+        ("silent", 300.0, "the autoscaler n/1 is silent for 5 min: limits stay where they are"),
+        ("left", 60.0, "the autoscaler n/1 left 1 min ago: limits stay where they are"),
+    ],
+)
+def test_which_autoscaler_is_at_work_and_since_when_it_is_silent(
+    state: str, quiet: float, said: str
+) -> None:
+    autoscaler = {"holder": "n/1", "state": state, "heard_at": at(0), "quiet_seconds": quiet}
+    assert picture(autoscaler=autoscaler)[1] == said
+    assert not any("autoscaler" in line for line in picture())
 
 
 def test_where_nothing_waits_it_says_so() -> None:

@@ -8,7 +8,16 @@ from typing import Final
 from ygg.cli.story import age
 from ygg.health import Mode
 from ygg.printing import PRIORITY_NAMES, Cell, Paper, Tone, Toned, counted, priority_name, seconds
-from ygg.shapes import BlockedError, DispatcherStatus, HostStatus, RunningTask, WaitingLane
+from ygg.resizes import Effect
+from ygg.shapes import (
+    AutoscalerStatus,
+    BlockedError,
+    DecisionStatus,
+    DispatcherStatus,
+    HostStatus,
+    RunningTask,
+    WaitingLane,
+)
 
 _INDENT: Final = "  "
 #: Of so many different errors there is a line each.
@@ -39,6 +48,9 @@ def status_lines(status: DispatcherStatus, *, url: str, now: float, paper: Paper
     if status.store_trouble is not None:
         text = f"the store is in trouble: {status.store_trouble}"
         lines += paper.wrap(text, _INDENT, Tone.BAD)
+    if status.autoscaler is not None:
+        text, tone = _autoscaler(status.autoscaler)
+        lines += paper.wrap(text, _INDENT, tone)
     for part in (
         _hosts(status.hosts, now, paper),
         _waiting(status, paper),
@@ -48,6 +60,16 @@ def status_lines(status: DispatcherStatus, *, url: str, now: float, paper: Paper
         if part:
             lines += ["", *part]
     return lines
+
+
+def _autoscaler(autoscaler: AutoscalerStatus) -> tuple[str, Tone]:
+    who, quiet = f"the autoscaler {autoscaler.holder}", seconds(autoscaler.quiet_seconds)
+    match autoscaler.state:
+        case "live":
+            return f"{who} was heard {quiet} ago", Tone.FAINT
+        case "left":
+            return f"{who} left {quiet} ago: limits stay where they are", Tone.FAINT
+    return f"{who} is silent for {quiet}: limits stay where they are", Tone.WARNING
 
 
 # -- hosts ---------------------------------------------------------------------------------------
@@ -101,9 +123,28 @@ def _remarks(host: HostStatus, now: float) -> Iterator[tuple[str, Tone]]:
         yield f"pinned at {host.pin.limit}{_by(host.pin.by)}{until}{why}", Tone.FAINT
     elif host.pin is not None:
         yield f"pinned at {host.pin.limit} by {host.pin.by}", Tone.FAINT
+    if host.decision is not None:
+        yield _decision(host.decision)
     for option in host.options:
         text = f"{option.model or 'the default model'} is {option.up}: {option.reason}"
         yield text, _MODE_TONES[option.up]
+
+
+def _decision(decision: DecisionStatus) -> tuple[str, Tone]:
+    """The limit that the autoscaler wants, why, and what became of it."""
+    step, tone, detail = f"{decision.action} to {decision.limit}", Tone.FAINT, ""
+    match decision.effect:
+        case Effect.UNCHANGED:
+            step = f"keep {decision.limit}"
+        case Effect.RESIZED:
+            pass
+        case Effect.DRY_RUN:
+            step = f"would {step}"
+        case _:
+            step, tone, detail = f"wants to {step}", Tone.WARNING, f": {decision.detail}"
+    reason = decision.reason.replace("_", " ")
+    dry = ", dry run" if decision.dry_run else ""
+    return f"autoscaler: {step} ({reason}{dry}){detail}", tone
 
 
 def _by(who: str) -> str:
