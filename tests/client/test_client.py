@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.serving import Served, run, served
-from ygg.client import Client, NewTask, Problem
+from ygg.client import Client, NewDecision, NewTask, Problem
 from ygg.faults import Cause, Failure
 from ygg.tasks import Status
 from ygg.web.limits import Limits
@@ -157,6 +157,30 @@ def test_hosts_are_pinned_and_paused_by_hand(tmp_path: Path) -> None:
             assert (await client.resume("h")).pause is None
             with pytest.raises(Problem, match="known: h"):
                 await client.pause("none")
+
+    run(story())
+
+
+def test_decisions_of_an_autoscaler_are_answered_host_by_host(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (_, client):
+            decided: NewDecision = {
+                "expected": 1, "limit": 3, "action": "grow", "reason": "wait",
+                "evidence": {"oldest_wait_seconds": 70.5},
+            }  # fmt: skip
+            told = await client.autoscale("n/1", {"h": decided, "x": decided}, interval=10.0)
+            assert {name: found.effect for name, found in told.hosts.items()} == {
+                "h": "resized", "x": "unknown_host",
+            }  # fmt: skip
+            assert 0.0 < told.lease_seconds <= 30.0
+            (host,) = await client.hosts()
+            assert host.decision is not None
+            assert (host.limit, host.decision.evidence) == (3, {"oldest_wait_seconds": 70.5})
+            with pytest.raises(Problem, match="'n/1' holds the lease") as refused:
+                await client.autoscale("n/2", {})
+            assert (refused.value.status, refused.value.kind) == (409, "lease-held")
+            assert (await client.autoscale("n/1", {}, leaves=True)).lease_seconds == 0.0
+            assert (await client.autoscale("n/2", {})).hosts == {}
 
     run(story())
 

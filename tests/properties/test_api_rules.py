@@ -4,7 +4,8 @@ The real application, dispatcher and operations on virtual time; the store is th
 hosts fail and come back, dispatchers die and begin anew. The journal's checker proves order, bound,
 one owner, no loss and legal lives from the rows alone; the rest is looked at from outside, by what
 the API itself answers: no slot idles that could work, times never run backwards, pins and pauses
-hold, the same key is the same task, and in the end everything that was accepted ends.
+hold, limits are what the one autoscaler with the lease set them to, the same key is the same task,
+and in the end everything that was accepted ends.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ FAULTS: Mapping[str, Callable[[], Failure]] = {
 hosts = st.sampled_from(HOSTS)
 which = st.integers(0, 30)
 seldom = st.sampled_from([False, False, False, True])
+#: Of each host that has slots of its own, where they start.
+OWNERS = {n: h.slots for n, h in SETTINGS.hosts.items() if h.shares is None}
+#: By how much the limit that an autoscaler expects is off, the one that it wants, and a dry run.
+wishes = st.tuples(st.sampled_from([0, 0, 0, 1, -1]), st.integers(0, 9), seldom)
 #: Seconds from now.
 ends = st.none() | st.sampled_from([1.0, 20.0, 300.0])
 
@@ -135,6 +140,10 @@ class ApiKeepsTheRules(RuleBasedStateMachine):
         #: What was set by hand, with its end.
         self.pins: dict[str, tuple[int, float | None]] = {}
         self.pauses: dict[str, float | None] = {}
+        #: Of each host with slots of its own, the limit under whatever pin stands.
+        self.limits = {name: slots.start for name, slots in OWNERS.items()}
+        #: Which autoscaler alone may resize, and until when.
+        self.lease = "", 0.0
 
     # -- the dispatcher ------------------------------------------------------------------------
 
@@ -185,6 +194,7 @@ class ApiKeepsTheRules(RuleBasedStateMachine):
         """What runs is cut and blocked by the drain; then a new dispatcher takes over."""
         self.run(self._end())
         self.run(self._start())
+        self.lease = "", 0.0
 
     # -- what people ask -----------------------------------------------------------------------
 
@@ -301,6 +311,60 @@ class ApiKeepsTheRules(RuleBasedStateMachine):
         self.ask("DELETE", f"/v1/hosts/{host}/pause", good=(200,))
         self.pauses.pop(host, None)
 
+    # -- what autoscalers ask --------------------------------------------------------------------
+
+    @rule(
+        holder=st.sampled_from("pq"),
+        wanted=st.dictionaries(st.sampled_from([*HOSTS, "nobody"]), wishes, max_size=4),
+        interval=st.sampled_from([1.0, 15.0]),
+        leaves=seldom,
+    )
+    def autoscale(
+        self, holder: str, wanted: dict[str, tuple[int, int, bool]], interval: float, leaves: bool
+    ) -> None:
+        body: dict[str, dict[str, object]] = {}
+        for host, (off, limit, dry_run) in wanted.items():
+            expected = max(0, self.limit_now(host) + off)
+            body[host] = {
+                "expected": expected, "limit": limit, "dry_run": dry_run, "reason": "wait",
+                "action": "grow" if limit > expected else "shrink", "evidence": {"wait": 61.5},
+            }  # fmt: skip
+        order = {"holder": holder, "hosts": body, "interval": interval, "leaves": leaves}
+        now = self.w.clock.monotonic()
+        leads = self.lease[0] in ("", holder) or now >= self.lease[1]
+        told = self.ask("PUT", "/v1/autoscaler", order, good=(200 if leads else 409,))
+        if told is None:
+            return
+        self.lease = holder, now if leaves else now + 3 * interval
+        effects = {host: self.effect(host, asked) for host, asked in body.items()}
+        assert {host: answer["effect"] for host, answer in told["hosts"].items()} == effects
+        for host, effect in effects.items():
+            if effect == "resized":
+                self.limits[host] = wanted[host][1]
+        for host, answer in told["hosts"].items():
+            assert answer["limit"] == (None if host == "nobody" else self.limit_now(host))
+
+    def limit_now(self, host: str) -> int:
+        owner = "b" if host == "c" else host
+        pin = self.pins.get(owner)
+        return pin[0] if pin else self.limits.get(owner, 0)
+
+    def effect(self, host: str, asked: Mapping[str, Any]) -> str:
+        """By the page about HTTP, in its order."""
+        if host not in HOSTS:
+            return "unknown_host"
+        if host not in OWNERS:
+            return "shared"
+        if asked["limit"] == self.limit_now(host):
+            return "unchanged"
+        if asked["dry_run"]:
+            return "dry_run"
+        if host in self.pins:
+            return "pinned"
+        if asked["expected"] != self.limit_now(host):
+            return "stale"
+        return "resized" if 1 <= asked["limit"] <= 8 else "out_of_bounds"
+
     # -- what happens --------------------------------------------------------------------------
 
     @rule(host=hosts, down=st.booleans())
@@ -333,10 +397,9 @@ class ApiKeepsTheRules(RuleBasedStateMachine):
         told = {host["name"]: host for host in self.ask("GET", "/v1/hosts", good=(200,))["hosts"]}
         self.forget_ended(told, over)
         for name, host in told.items():
-            start = SETTINGS.hosts[SETTINGS.hosts[name].semaphore].slots.start
             pin = self.pins.get(SETTINGS.hosts[name].semaphore)
             assert (host["pin"] and host["pin"]["limit"]) == (pin and pin[0])
-            assert host["limit"] == (pin[0] if pin else start)
+            assert host["limit"] == self.limit_now(name)
             assert (host["pause"] is not None) == (name in self.pauses)
         free = {
             name
