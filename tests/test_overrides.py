@@ -203,6 +203,47 @@ def test_a_pin_outside_the_bounds_is_refused_with_them() -> None:
     run_virtual(story())
 
 
+async def looked_at(w: World, most: int | None) -> int:
+    """The limit after a look at a server that runs so many at once."""
+    w.servers["h"].most_at_once = most
+    await asyncio.sleep(16.0)
+    return limit(w)
+
+
+def test_a_server_that_runs_more_again_gets_its_limit_back() -> None:
+    async def story() -> None:
+        store = MemoryStore()
+        async with world(fleet({"h": 4}), store=store) as w:
+            assert [await looked_at(w, most) for most in (1, 4, 2, None, 9)] == [1, 4, 2, 4, 4]
+            assert await looked_at(w, 1) == 1
+        async with world(fleet({"h": 4}), store=store, identity="d2") as w:
+            assert await looked_at(w, 4) == 4, "also after a restart"
+
+    run_virtual(story())
+
+
+def test_an_operators_pin_is_cut_to_what_the_server_runs_and_stands_again() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 2})) as w:
+            await w.dispatcher.overrides.pin("h", 4)
+            assert [await looked_at(w, most) for most in (3, 4, 1)] == [3, 4, 1]
+            await w.dispatcher.overrides.unpin("h")
+            assert [await looked_at(w, most) for most in (1, 4)] == [1, 2]
+
+    run_virtual(story())
+
+
+def test_the_files_pin_stands_over_what_the_server_runs_and_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        async with world(pinned_in_file(4)) as w:
+            assert [await looked_at(w, 1) for _ in range(3)] == [4, 4, 4]
+
+    run_virtual(story())
+    assert caplog.text.count("event=limit_too_high host=h limit=4 server_runs=1") == 1
+
+
 def test_a_host_on_anothers_card_says_which_to_pin() -> None:
     async def story() -> None:
         async with world(fleet({"a": 2, "b": 1}, shares={"b": "a"})) as w:

@@ -108,6 +108,38 @@ def test_whatever_was_pinned_the_limit_without_a_pin_is_the_last_one_that_was_no
         assert not list(resized("h", slots, row, current=row.limit, reason="pin"))
 
 
+@given(
+    kept=st.integers(1, 6),
+    pin=st.none() | st.integers(1, 6),
+    servers=st.lists(st.none() | st.integers(1, 8), max_size=6),
+)
+def test_a_server_that_runs_fewer_is_over_the_limit_only_while_it_does(
+    kept: int, pin: int | None, servers: list[int | None]
+) -> None:
+    row = HostRow(limit=kept, start=2)
+    if pin is not None:
+        row = after(row, [pinned("h", pin, until=None, by="", reason="")])
+    for server in [*servers, None]:
+        row = after(row, resized("h", SLOTS, row, current=row.limit, reason="s", server=server))
+        assert row.limit == min(kept if pin is None else pin, server or 8)
+    row = after(row, [Note(kind=Kind.UNPINNED, host="h")])
+    row = after(row, resized("h", SLOTS, row, current=row.limit, reason="pin"))
+    assert (row.limit, row.unpinned) == (kept, None)
+
+
+def test_the_files_pin_stands_whatever_the_server_runs() -> None:
+    slots = SlotSettings(start=2, max=6, pin=4)
+    assert limits(slots, HostRow(limit=3, start=2), 1) == (4, 3)
+
+
+def test_a_resize_that_names_no_other_limit_is_the_limit() -> None:
+    held = after(HostRow(limit=4, start=2), resized("h", SLOTS, HostRow(limit=4, start=2),
+                 current=4, reason="s", server=2))  # fmt: skip
+    assert (held.limit, held.unpinned) == (2, 4)
+    shrunk = after(held, [Note(kind=Kind.RESIZED, host="h", detail={"limit": 1})])
+    assert limits(SLOTS, shrunk) == (1, None)
+
+
 def test_a_resize_says_from_where() -> None:
     row = HostRow(limit=2, start=2)
     (note,) = resized("h", SLOTS, after(row, [pinned("h", 4, until=None, by="", reason="")]),

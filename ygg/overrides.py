@@ -18,7 +18,6 @@ from ygg.outages import Outages
 from ygg.pins import Bounds
 from ygg.ports import Clock
 from ygg.stores.base import HostRow, TaskStore
-from ygg.tasks import Json
 
 log = logging.getLogger("ygg.overrides")
 
@@ -83,6 +82,8 @@ class Overrides:
         self._server = server
         self._one_at_a_time = turn
         self._changed = asyncio.Event()
+        #: Of which hosts it was said that their server runs fewer at once, and how many.
+        self._warned: dict[str, int] = {}
 
     def bounds(self, host: str) -> Bounds:
         """Of the slots that a host of the fleet uses."""
@@ -180,30 +181,43 @@ class Overrides:
             )
 
     async def fit_to_server(self, host: str, now: float) -> None:
-        """No more slots than its server runs at once: the rest would only hide a queue.
+        """No more slots than its server runs at once, for as long as it runs no more.
 
+        The rest would only hide a queue. The file's pin stands all the same: somebody knows better.
         Raises StoreError.
         """
-        if not self._is_over_server(host):
+        self._warn_of_server(host)
+        if not list(self._fitted(host)):
             return  # looks at hosts wait for no turn
         async with self._one_at_a_time:
-            limit, most = self._limit(host), self._server(host)
-            if limit is None or most is None or limit <= most:
-                return  # somebody shrank it meanwhile
-            detail: dict[str, Json] = {"before": limit, "limit": most}
-            note = Note(kind=Kind.RESIZED, host=host, reason="server_parallelism", detail=detail)
-            await self._store.note([note], now=now)
-            log.warning(
-                "event=limit_too_high host=%s limit=%d server_runs=%d hint=%r",
+            notes = list(self._fitted(host))
+            if notes:
+                await self._store.note(notes, now=now)
+
+    def _fitted(self, host: str) -> Iterator[Note]:
+        settings = self._fleet().hosts.get(host)
+        if settings is not None and settings.shares is None:
+            yield from pins.resized(
                 host,
-                limit,
-                most,
-                "the server queues the rest where priorities don't count: raise its --parallel",
+                settings.slots,
+                self._row(host),
+                current=self._limit(host),
+                reason="server_parallelism",
+                server=self._server(host),
             )
 
-    def _is_over_server(self, host: str) -> bool:
+    def _warn_of_server(self, host: str) -> None:
         limit, most = self._limit(host), self._server(host)
-        return limit is not None and most is not None and limit > most
+        if limit is None or most is None or limit <= most or self._warned.get(host) == most:
+            return
+        self._warned[host] = most
+        log.warning(
+            "event=limit_too_high host=%s limit=%d server_runs=%d hint=%r",
+            host,
+            limit,
+            most,
+            "the server queues the rest where priorities don't count: raise its --parallel",
+        )
 
     def _row(self, host: str) -> HostRow:
         return self._rows().get(host, HostRow())

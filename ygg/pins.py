@@ -40,7 +40,8 @@ class Limits(NamedTuple):
     """What a host's limit is to be."""
 
     now: int
-    #: The one that holds again once the pin has gone; None: no pin stands.
+    #: The one that holds again once the pin has gone, or the server runs as many at once; None:
+    #: neither is over it.
     unpinned: int | None
 
 
@@ -52,12 +53,13 @@ def limits(slots: SlotSettings, row: HostRow, server: int | None = None) -> Limi
     """
     edited = row.start != slots.start  # an edit of slots.start counts at once
     kept = row.limit if row.unpinned is None else row.unpinned
-    free = _within(slots, slots.start if edited or kept is None else kept, server)
+    free = _within(slots, slots.start if edited or kept is None else kept, None)
     if slots.pin is not None:
         return Limits(slots.pin, free)
     if row.pin is not None:
         return Limits(_within(slots, row.pin, server), free)
-    return Limits(free, None)
+    held = _within(slots, free, server)
+    return Limits(held, None if held == free else free)
 
 
 def _within(slots: SlotSettings, limit: int, server: int | None) -> int:

@@ -62,7 +62,8 @@ class HostRow:
     limit: int | None = None
     #: slots.start of hosts.yaml when `limit` was set: an edit of it takes precedence.
     start: int | None = None
-    #: The limit that holds again once no pin stands over it; None: none does.
+    #: The limit that holds again once no pin stands over it, and no server that runs fewer at
+    #: once; None: none does.
     unpinned: int | None = None
     #: The operator's pin; None: there is none.
     pin: int | None = None
@@ -85,7 +86,7 @@ class HostRow:
                     self,
                     limit=limit,
                     start=_whole(detail.get("start", self.start)),
-                    unpinned=_whole(detail.get("unpinned", self.unpinned)),
+                    unpinned=_whole(detail.get("unpinned")),
                 )
             case Kind.PINNED:
                 pin = detail.get("limit")
