@@ -7,11 +7,22 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import pytest
 
-from tests.worlds import Failing, Losing, NoMeter, World, draft, fleet, refused, run_virtual, world
+from tests.worlds import (
+    Failing,
+    Losing,
+    NoMeter,
+    Picky,
+    World,
+    draft,
+    fleet,
+    refused,
+    run_virtual,
+    world,
+)
 from ygg.artifacts import ArtifactError
 from ygg.dispatcher import Draining, NotAccepting, Unroutable
 from ygg.faults import Cause, Failure
@@ -21,7 +32,7 @@ from ygg.health import Mode
 from ygg.hosts.base import Answer, Progress, Request
 from ygg.journal import Kind
 from ygg.lifecycle import Refused
-from ygg.stores.base import StoreError
+from ygg.stores.base import StoreError, Unstorable
 from ygg.stores.memory import MemoryStore
 from ygg.tasks import Draft, Outcome, Status, Task
 
@@ -694,6 +705,56 @@ def refuse(w: World, which: Callable[[Request], bool], failure: Failure | None =
         return await type(server).generate(server, request, progress)
 
     server.generate = generate  # type: ignore[method-assign]  # scripted by hand
+
+
+# -- what no store can take -------------------------------------------------------------------------
+
+ODD: Final = "UNSTORABLE"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Answer(text="yes", finish=ODD),  # type: ignore[arg-type]  # as a handler's mistake
+        Failure(Cause.BAD_REQUEST, ODD, taken=True),
+        Failure(Cause.RESET, ODD, taken=True),
+    ],
+)
+def test_an_end_that_fits_no_store_blocks_its_task_and_all_others_go_on(
+    end: Answer | Failure,
+) -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 2}), store=Picky()) as w:
+            server = w.servers["h"]
+
+            async def generate(request: Request, progress: Progress) -> Answer:
+                if request.messages[-1].content != "odd":
+                    return await type(server).generate(server, request, progress)
+                if isinstance(end, Failure):
+                    raise end
+                return end
+
+            server.generate = generate  # type: ignore[method-assign]  # scripted by hand
+            odd, *good = await w.submit(draft("odd"), *(draft(f"g{n}") for n in range(9)))
+            await w.settled(within=60.0)
+            assert w.task(odd).status is Status.BLOCKED
+            assert "could not be stored: 'no file can hold it'" in (w.task(odd).error or "")
+            assert {w.task(t).status for t in good} == {Status.CLOSED}
+            assert w.dispatcher.store_trouble is None
+
+    run_virtual(story())
+
+
+def test_a_submit_that_fits_no_store_is_refused_alone() -> None:
+    async def story() -> None:
+        async with world(store=Picky()) as w:
+            with pytest.raises(Unstorable):
+                await w.dispatcher.submit([draft(ODD)])
+            assert w.dispatcher.store_trouble is None
+            await w.submit(draft())
+            await w.settled()
+
+    run_virtual(story())
 
 
 # -- mistakes of ours ------------------------------------------------------------------------------

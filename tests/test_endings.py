@@ -20,6 +20,7 @@ from ygg.hosts.base import Answer
 from ygg.journal import Event, Kind
 from ygg.keeper import Keeper
 from ygg.outages import Outages
+from ygg.stores.base import Unstorable
 from ygg.tasks import Draft, Held, Outcome, Status, Task
 
 pytestmark = [pytest.mark.pure, pytest.mark.timeout(60)]
@@ -255,6 +256,21 @@ def test_a_handler_that_is_not_there_is_no_tasks_fault_whatever_the_task_asked_f
         assert s.told() == [(Kind.REOPENED, "unsupported"), (Kind.OPTION, "down")]
 
     told(story, submitted=draft(options={"think": True}))
+
+
+def test_an_end_that_no_row_can_take_is_told_and_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(s: Scene) -> None:
+        async def refuse(*_: object, **__: object) -> None:
+            raise Unstorable("row 1 of tasks is damaged")
+
+        s.store.block = s.store.finish = refuse  # type: ignore[method-assign,assignment]  # damaged
+        task = await s.ends(answer=Answer(text="yes"), artifact="day/t.md")
+        assert task.status is Status.IN_PROGRESS
+        assert f"event=end_not_written task={task.id} host=h" in caplog.text
+
+    told(story)
 
 
 def test_every_cause_of_the_table_has_its_test_here() -> None:

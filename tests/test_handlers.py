@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -500,6 +503,24 @@ async def raising_too(task: dict[str, Json], context: Context) -> str:
     return raising(task, context)
 
 
+#: What a function may put into an Answer by mistake: a numpy number, say.
+ODD: tuple[tuple[str, Any], ...] = (
+    ("text", None),
+    ("text", b"t"),
+    ("thinking", None),
+    ("finish", "done"),
+    ("finish", []),
+    ("prompt_tokens", Decimal(1)),
+    ("prompt_tokens", -1),
+    ("completion_tokens", 2**63),
+    ("completion_tokens", True),
+    ("completion_tokens", 1.5),
+    ("seconds", math.nan),
+    ("seconds", math.inf),
+    ("server_wait_seconds", "0.5"),
+)
+
+
 def returning(task: dict[str, Json], context: Context) -> object:
     """Returns what its title names."""
     results: dict[str, object] = {
@@ -509,6 +530,8 @@ def returning(task: dict[str, Json], context: Context) -> object:
         "largest": "x" * ANSWER_BYTES_MAX,
         "too long": "ü" * (ANSWER_BYTES_MAX // 2) + "x",
         "halves": "\ud83c",
+        **{f"{name} {value!r}": Answer(**{"text": "t", name: value}) for name, value in ODD},
+        "whole": Answer(text="t", seconds=1, server_wait_seconds=0.5, prompt_tokens=2**53),
     }
     return results[str(task["title"])]
 
@@ -629,7 +652,14 @@ def test_what_is_no_answer_is_the_tasks_failure(title: str, cause: Cause, messag
     assert message in failed.message
 
 
-@pytest.mark.parametrize("title", ["largest", "halves"])
+@pytest.mark.parametrize(("name", "value"), ODD)
+def test_an_answer_that_no_store_could_keep_is_the_tasks_failure(name: str, value: object) -> None:
+    failed = failure(python(here("returning")), replace(TASK, title=f"{name} {value!r}"))
+    assert failed.cause is Cause.COMMAND_FAILED
+    assert f"returned an Answer whose {name} is {value!r}, not " in failed.message
+
+
+@pytest.mark.parametrize("title", ["largest", "halves", "whole"])
 def test_what_is_just_an_answer_is_one(title: str) -> None:
     assert answer(python(here("returning")), replace(TASK, title=title)).text
 

@@ -15,7 +15,7 @@ from tests.worlds import Answers, Failing, LoopClock, run_virtual
 from ygg.artifacts import ArtifactError
 from ygg.journal import Kind, Note
 from ygg.outages import Outages
-from ygg.stores.base import StoreError
+from ygg.stores.base import StoreError, Unstorable
 
 #: The clock jumps, so the machine's own time is short: a loop without end is cut off here.
 pytestmark = [pytest.mark.pure, pytest.mark.timeout(60)]
@@ -90,6 +90,22 @@ def test_a_write_is_tried_again_with_growing_pauses_and_the_time_of_each_try() -
         assert await d.outages.persist(write) == "written"
         pauses = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
         assert tries == pytest.approx([sum(pauses[:n]) for n in range(10)], abs=0.001)
+
+    told(story)
+
+
+def test_a_write_that_is_itself_the_trouble_is_given_up_where_there_is_another() -> None:
+    async def story(d: Days) -> None:
+        async def write(now: float) -> None:
+            raise Unstorable("no file can hold it")
+
+        with pytest.raises(Unstorable):
+            await d.outages.persist(write, give_up=True)
+        assert d.told == [], "the store is well"
+        going_on = asyncio.ensure_future(d.outages.persist(write))
+        await asyncio.sleep(1.0)
+        assert "began" in d.names(), "else nobody would know"
+        going_on.cancel()
 
     told(story)
 

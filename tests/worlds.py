@@ -34,7 +34,7 @@ from ygg.handlers import Place
 from ygg.hosts.base import Answer, Loaded, Progress, Request
 from ygg.journal import Event, Kind
 from ygg.lives import Stored
-from ygg.stores.base import StoreError, TaskStore
+from ygg.stores.base import StoreError, TaskStore, Unstorable
 from ygg.stores.memory import MemoryStore
 from ygg.stores.operations import Operations
 from ygg.stores.shell import Views
@@ -202,6 +202,23 @@ class Failing(MemoryStore):
     async def probe(self) -> None:
         if self.broken:
             raise StoreError("the disk is full")
+
+
+class Picky(MemoryStore):
+    """A store that can't hold what has the word UNSTORABLE in it, however often it is tried."""
+
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
+        tasks, rows = dict(self.tables.tasks), list(self.tables.rows)
+        try:
+            result = operation(self._operations)
+        finally:
+            events, self._operations.events = self._operations.events, []
+        changed = [t for t in self.tables.tasks.values() if tasks.get(t.id) is not t]
+        if "UNSTORABLE" in repr([events, changed]):
+            self.tables.tasks, self.tables.rows = tasks, rows
+            raise Unstorable("no file can hold it")
+        self._tell(events)
+        return result
 
 
 class Losing(MemoryStore):

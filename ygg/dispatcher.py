@@ -32,7 +32,7 @@ from ygg.lifecycle import Refused
 from ygg.outages import Outages
 from ygg.overrides import Overrides
 from ygg.ports import Answers, Clock, Meter, Servers
-from ygg.stores.base import Added, HostRow, StoreError, TaskStore, UnknownTask
+from ygg.stores.base import Added, HostRow, StoreError, TaskStore, UnknownTask, Unstorable
 from ygg.tasks import Draft, Held, Lane, Status, Task
 
 T = TypeVar("T")
@@ -401,7 +401,8 @@ class Dispatcher:
         attempt.ending = True
         await self._endings.write(attempt, task, answer=answer, artifact=artifact, failure=failure)
         if self.attempts.get(task.id) is attempt and task.id in self.board.taken:
-            # The end stood already, or another dispatcher's fence: no row of ours told of it.
+            # The end stood already, or another's fence, or none was to be stored: no row of ours
+            # told of it.
             message = "event=fence_moved task=%s host=%s attempt=%d"
             log.error(message, task.id, option.host, task.attempt)
             self._meter.violation()
@@ -499,6 +500,8 @@ class Dispatcher:
         ]
         try:
             return await self.store.add(born, now=now)
+        except Unstorable:
+            raise  # the trouble is with these drafts, not with the store
         except StoreError as error:
             self._outages.report(error)
             raise

@@ -6,7 +6,8 @@ keeper.py's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,8 +18,10 @@ from ygg.hosts.base import Answer
 from ygg.journal import Note
 from ygg.keeper import Keeper
 from ygg.outages import Outages
-from ygg.stores.base import TaskStore
+from ygg.stores.base import TaskStore, Unstorable
 from ygg.tasks import Json, Outcome, Status, Task
+
+log = logging.getLogger("ygg.dispatcher")
 
 #: What the error of a task says that a drain cut off; `ygg retry --drained` looks for it.
 DRAINED: Final = "drained"
@@ -43,11 +46,24 @@ class Endings:
         failure: Failure | None,
     ) -> None:
         """Write what became of the attempt, and what it showed of its host, in one commit."""
+        try:
+            await self._write(attempt, task, answer, artifact, failure)
+        except Unstorable as error:
+            await self._write_plainly(attempt, task, error)
+
+    async def _write(
+        self,
+        attempt: Attempt,
+        task: Task,
+        answer: Answer | None,
+        artifact: str,
+        failure: Failure | None,
+    ) -> None:
         option, fence, store = attempt.start.option, task.fence, self._store
         if answer is not None and failure is None:
             notes = self._keeper.worked(option)
             about = _about(answer)
-            await self._outages.persist(
+            await self._persist(
                 lambda now: store.finish(
                     task.id, fence, artifact=artifact, answer=about, now=now, notes=notes
                 )
@@ -55,7 +71,7 @@ class Endings:
         elif failure is not None:
             await self._end_failed(task, option, failure)
         elif attempt.stop is Stop.CANCELLED:
-            await self._outages.persist(
+            await self._persist(
                 lambda now: store.finish(task.id, fence, outcome=Outcome.CANCELLED, now=now)
             )
         elif attempt.began is not None and self._blocks_what_was_cut(task):
@@ -63,11 +79,35 @@ class Endings:
                 f"{DRAINED}: the dispatcher ended before its answer came; "
                 "`ygg retry --drained` sends it back"
             )
-            await self._outages.persist(
+            await self._persist(
                 lambda now: store.block(task.id, fence, error=error, reason=DRAINED, now=now)
             )
         else:
             await self._reopen(task, error=DRAINED, reason=DRAINED, strike=False, notes=())
+
+    async def _write_plainly(self, attempt: Attempt, task: Task, error: Unstorable) -> None:
+        """Something of its end fits no store: a person must see the task, and all else goes on.
+
+        What the attempt showed of its host goes unsaid here; the keeper says it again.
+        """
+        host, why = attempt.start.option.host, ascii(str(error))
+        log.error("event=end_unstorable task=%s host=%s error=%s", task.id, host, why)
+        try:
+            await self._persist(
+                lambda now: self._store.block(
+                    task.id,
+                    task.fence,
+                    error=f"its end could not be stored: {why}; see the log",
+                    reason=Cause.INTERNAL.value,
+                    now=now,
+                )
+            )
+        except Unstorable:
+            hint = "it is still in_progress in the store: mend that, the next start rescues it"
+            log.exception("event=end_not_written task=%s host=%s hint=%r", task.id, host, hint)
+
+    async def _persist(self, write: Callable[[float], Awaitable[object]]) -> None:
+        await self._outages.persist(write, give_up=True)
 
     def _blocks_what_was_cut(self, task: Task) -> bool:
         """Whether a drain blocks what it cut off. What must not run twice is never sent back."""
@@ -89,7 +129,7 @@ class Endings:
         if verdict.next is Next.REOPEN and (settings.repeat or not failure.taken):
             await self._reopen(task, error=error, reason=reason, strike=strike, notes=notes)
             return
-        await self._outages.persist(
+        await self._persist(
             lambda now: self._store.block(
                 task.id, task.fence, error=error, reason=reason, strike=strike, now=now, notes=notes
             )
@@ -98,7 +138,7 @@ class Endings:
     async def _reopen(
         self, task: Task, *, error: str, reason: str, strike: bool, notes: Sequence[Note]
     ) -> None:
-        await self._outages.persist(
+        await self._persist(
             lambda now: self._store.reopen(
                 task.id,
                 task.fence,

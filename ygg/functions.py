@@ -13,7 +13,7 @@ import importlib
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -84,7 +84,40 @@ async def call(
         raise _failed(f"{entry} returned a coroutine: make it an `async def`", task, context)
     if not isinstance(result, (str, Answer)):
         raise _failed(f"{entry} returned {type(result).__name__}, not a str", task, context)
+    if isinstance(result, Answer) and (wrong := _misfit(result)) is not None:
+        raise _failed(f"{entry} returned an Answer whose {wrong}", task, context)
     return result
+
+
+def _misfit(answer: Answer) -> str | None:
+    """What a store could not take of an Answer, or would not give back; None: it takes it."""
+    for name, fits, what in _FIELDS:
+        value: object = getattr(answer, name)
+        if not fits(value):
+            return f"{name} is {repr(value)[:200]}, not {what}"
+    return None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _NUMBER_MAX
+
+
+def _is_seconds(value: object) -> bool:
+    return (isinstance(value, float) and 0 <= value <= _NUMBER_MAX) or _is_count(value)
+
+
+#: Beyond it JSON's numbers are no longer exact.
+_NUMBER_MAX: Final = 2**53
+#: Each field of an Answer, whether a value fits it, and what one that fits is.
+_FIELDS: Final[Sequence[tuple[str, Callable[[object], bool], str]]] = (
+    ("text", lambda value: isinstance(value, str), "a str"),
+    ("thinking", lambda value: isinstance(value, str), "a str"),
+    ("finish", lambda value: value in ("stop", "length"), "'stop' or 'length'"),
+    ("prompt_tokens", _is_count, "an int from 0"),
+    ("completion_tokens", _is_count, "an int from 0"),
+    ("seconds", _is_seconds, "a number from 0"),
+    ("server_wait_seconds", lambda v: v is None or _is_seconds(v), "a number from 0, or None"),
+)
 
 
 async def _called(function: Function, task: dict[str, Json], context: Context) -> object:

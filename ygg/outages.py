@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from ygg.artifacts import ArtifactError
 from ygg.ports import Answers, Clock
-from ygg.stores.base import StoreError, TaskStore
+from ygg.stores.base import StoreError, TaskStore, Unstorable
 
 T = TypeVar("T")
 log = logging.getLogger("ygg.dispatcher")
@@ -52,17 +52,20 @@ class Outages:
         #: Why nothing can be written, as last seen; None: it can.
         self.trouble: str | None = None
 
-    async def persist(self, write: Callable[[float], Awaitable[T]]) -> T:
+    async def persist(self, write: Callable[[float], Awaitable[T]], *, give_up: bool = False) -> T:
         """Write it, whatever the disks have to go through; every write may be repeated.
 
         Args:
             write: is given the time, in seconds since the epoch.
+            give_up: raise Unstorable where this very write is the trouble: there is another one.
         """
         pause = _RETRY_FIRST_SECONDS
         while True:
             try:
                 return await write(self._clock.wall())
             except (StoreError, ArtifactError) as error:
+                if give_up and isinstance(error, Unstorable):
+                    raise
                 self.report(error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _RETRY_LONGEST_SECONDS)

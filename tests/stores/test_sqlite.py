@@ -34,7 +34,7 @@ from tests.contracts.drafts import (
 from ygg.backlog import BEFORE_ALL
 from ygg.journal import Event, Kind
 from ygg.stores import pruning, schema, tables
-from ygg.stores.base import HostRow, Query, StoreError, StoreUnusable, UnknownTask
+from ygg.stores.base import HostRow, Query, StoreError, StoreUnusable, UnknownTask, Unstorable
 from ygg.stores.operations import Operations
 from ygg.stores.schema import APPLICATION, MIGRATIONS, connect, connect_reader, migrate
 from ygg.stores.sqlite import SqliteStore
@@ -410,7 +410,7 @@ def test_a_write_that_no_file_can_hold_fails_alone(
         writes += [asyncio.ensure_future(born(store)) for _ in range(group - 1)]
         await turns()
         await gate.passed()
-        with pytest.raises(StoreError, match=r"UnicodeEncodeError: .* surrogates not allowed"):
+        with pytest.raises(Unstorable, match=r"UnicodeEncodeError: .* surrogates not allowed"):
             await bad
         tasks = await asyncio.gather(*writes)
         # Nothing of the bad one took a number.
@@ -443,7 +443,7 @@ def test_a_mistake_of_ours_fails_alone_and_is_logged(
         )
         await turns()
         await gate.passed()
-        with pytest.raises(StoreError, match="ZeroDivisionError: a bug"):
+        with pytest.raises(Unstorable, match="ZeroDivisionError: a bug"):
             await bad
         await good
         assert (await store.get(task.id)) == task
@@ -454,6 +454,30 @@ def test_a_mistake_of_ours_fails_alone_and_is_logged(
     assert record.exc_info is not None
 
 
+def test_what_waits_behind_a_write_that_can_never_be_taken_is_taken(path: Path) -> None:
+    async def story() -> None:
+        store = SqliteStore(path)
+        await opened(store)
+        entered, go_on = threading.Event(), threading.Event()
+
+        def mistake(_: SqliteTables) -> None:
+            entered.set()
+            assert go_on.wait(30.0)
+            raise ZeroDivisionError("a bug")
+
+        bad = asyncio.ensure_future(in_writer(store, mistake))
+        assert await asyncio.to_thread(entered.wait, 30.0)
+        behind = [asyncio.ensure_future(born(store)) for _ in range(3)]
+        await turns()
+        go_on.set()
+        with pytest.raises(Unstorable):
+            await bad
+        assert len({task.id for task in await asyncio.gather(*behind)}) == 3
+        await store.close()
+
+    run(story())
+
+
 def test_a_text_beyond_what_sqlite_takes_fails_alone(path: Path) -> None:
     async def story() -> None:
         store = SqliteStore(path)
@@ -462,7 +486,7 @@ def test_a_text_beyond_what_sqlite_takes_fails_alone(path: Path) -> None:
         await in_writer(
             store, lambda t: t.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
         )
-        with pytest.raises(StoreError, match="string or blob too big"):
+        with pytest.raises(Unstorable, match="string or blob too big"):
             await store.add([a_draft(description="x" * 1_000_001)], now=1.0)
         task = await born(store, description="x" * 900_000)
         assert await store.get(task.id) == task
@@ -475,7 +499,7 @@ def test_looks_that_no_file_can_answer_are_refused(path: Path) -> None:
     async def story() -> None:
         store = await opened(SqliteStore(path))
         for look in (store.get("\ud800"), store.find(Query(host="\ud800"))):
-            with pytest.raises(StoreError, match="surrogates not allowed"):
+            with pytest.raises(Unstorable, match="surrogates not allowed"):
                 await look
         await born(store)
         await store.close()

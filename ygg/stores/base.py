@@ -28,6 +28,13 @@ class StoreError(Exception):
     """
 
 
+class Unstorable(StoreError):
+    """This very write, or what it is about, is the trouble: it fails however often it is tried.
+
+    The store is well. Nothing took effect.
+    """
+
+
 class StoreUnusable(StoreError):
     """The store can't be opened; the message says why and what a person can do."""
 

@@ -22,7 +22,7 @@ from typing import Final, Generic, TypeVar
 
 from ygg.journal import Event
 from ygg.lifecycle import Refused
-from ygg.stores.base import KeyClash, Restored, StoreError, StoreUnusable, UnknownTask
+from ygg.stores.base import KeyClash, Restored, StoreError, StoreUnusable, UnknownTask, Unstorable
 from ygg.stores.lock import locked
 from ygg.stores.operations import Operations
 from ygg.stores.reader import Reader
@@ -30,7 +30,7 @@ from ygg.stores.rows import DamagedRow
 from ygg.stores.schema import connect, migrate
 from ygg.stores.shell import Shell, Views
 from ygg.stores.tables import SqliteTables
-from ygg.stores.troubles import explain, is_disk
+from ygg.stores.troubles import explain, is_disk, lasts
 
 T = TypeVar("T")
 log = logging.getLogger("ygg.store")
@@ -128,7 +128,14 @@ class SqliteStore(Shell):
         try:
             return await reader.ask(look)
         except (sqlite3.Error, UnicodeError, DamagedRow) as error:
-            raise StoreError(explain(self.path, error)) from error
+            raise self._as_ours(error) from error
+
+    def _as_ours(self, error: Exception) -> StoreError:
+        """As the caller is told of it."""
+        if isinstance(error, StoreUnusable):
+            return StoreUnusable(str(error))
+        kind = Unstorable if lasts(error) else StoreError
+        return kind(explain(self.path, error))
 
     def _check_open(self) -> None:
         if not self._accepts:
@@ -197,6 +204,8 @@ class SqliteStore(Shell):
                 # One write has an error of its own: the others shall not suffer for it.
                 for write in group:
                     self._carry_out([write])
+            elif lasts(error):
+                self._fail(group, error)  # the store is well: what waits behind it goes on
             else:
                 # What waits behind it fails with it: a claim must not overtake one decided before.
                 self._fail([*group, *self._waiting()], error)
@@ -269,10 +278,7 @@ class SqliteStore(Shell):
             # A mistake of ours, or text that no file can hold: the caller sees only a StoreError.
             log.error("event=store_write_failed file=%s", self.path, exc_info=error)
         for write in group:
-            if isinstance(error, StoreUnusable):
-                write.error = StoreUnusable(str(error))
-            else:
-                write.error = StoreError(explain(self.path, error))
+            write.error = self._as_ours(error)
             write.error.__cause__ = error
         self._announce((), group)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Final
 
+from ygg.stores.base import StoreError
 from ygg.stores.rows import DamagedRow
 
 _REMEDIES: Final = {
@@ -24,6 +26,12 @@ _REMEDIES: Final = {
 def is_disk(error: Exception) -> bool:
     """The disk's fault: full, failing, read-only. The same write may well succeed later."""
     return _name(error).startswith(tuple(_REMEDIES))
+
+
+def lasts(error: Exception) -> bool:
+    """The same write would fail again: what it holds fits no file, or a row it needs is damaged."""
+    passing = (StoreError, sqlite3.OperationalError, MemoryError, OSError)
+    return not isinstance(error, passing) and not is_disk(error)
 
 
 def remedy(error: Exception) -> str | None:
