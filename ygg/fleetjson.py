@@ -62,7 +62,7 @@ class DispatcherView(msgspec.Struct, frozen=True, kw_only=True):
     retention: Retention = Retention()
 
 
-class WaitingLane(msgspec.Struct, frozen=True, kw_only=True):
+class LaneCount(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that wait for nothing but a slot; an empty model means any of the type's route."""
 
     type: str
@@ -80,7 +80,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[TypeView, ...]
     dispatcher: DispatcherView
     autoscaler: Mapping[str, Any] = {}
-    waiting: tuple[WaitingLane, ...] = ()
+    waiting: tuple[LaneCount, ...] = ()
 
 
 class Told(NamedTuple):
@@ -102,7 +102,7 @@ def config_of(fleet: Fleet, waiting: Mapping[Lane, int]) -> Config:
         dispatcher=DispatcherView(**settings),
         autoscaler=fleet.autoscaler,
         waiting=tuple(
-            WaitingLane(type=lane.type, model=lane.model, count=count)
+            LaneCount(type=lane.type, model=lane.model, count=count)
             for lane, count in sorted(waiting.items())
             if count
         ),

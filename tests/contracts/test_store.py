@@ -743,7 +743,8 @@ def test_a_hold_by_hand_outlasts_the_time_it_waited_for(place: Place) -> None:
         task = await born(store, held=Held.NOT_BEFORE, not_before=10.0)
         mark = await last_position(store)
         await store.hold(task.id, now=6.0)
-        assert await kinds(store, after=mark) == []  # it was not ready before, and is not now
+        (row,) = await rows(store, after=mark)  # it had no place in the order to leave
+        assert (row.kind, row.held, row.waiting) == (Kind.HELD, Held.BY_HAND, None)
         assert await store.release_due(now=20.0) is None
         assert await ready_ids(store) == []
         early = await store.release(task.id, why=Held.BY_HAND, now=7.0)

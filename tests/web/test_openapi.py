@@ -80,6 +80,8 @@ def test_every_reference_leads_somewhere_and_every_schema_is_led_to(tmp_path: Pa
                 if isinstance(value, dict) and isinstance(value.get("$ref"), str)
             }
             assert names == set(found["components"]["schemas"])
+            # Types of one name would be told apart by their modules, which are nobody's concern.
+            assert not [name for name in names if "." in name]
 
     run(story())
 

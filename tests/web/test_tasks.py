@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
 
 from tests.web.serving import STORE_TROUBLE, Served, run, served
 from tests.worlds import fleet
@@ -13,6 +17,7 @@ from ygg.faults import Cause, Failure
 from ygg.fleet import DispatcherSettings
 from ygg.stores.base import StoreError
 from ygg.tasks import Status
+from ygg.web.bodies import read_request
 from ygg.web.limits import Limits
 
 TASK = {
@@ -633,5 +638,22 @@ def test_no_path_and_no_method_are_problems_too(tmp_path: Path) -> None:
             reply = await w.ask("DELETE", "/v1/tasks")
             assert reply.status == 405
             assert reply.headers["Allow"] == "GET, HEAD, POST"
+
+    run(story())
+
+
+def test_a_large_body_is_read_beside_the_event_loop() -> None:
+    """Two million small objects take seconds to look through."""
+
+    async def reader_of(size: int) -> str:
+        payload = StreamReader(mock.Mock(), 2**16, loop=asyncio.get_running_loop())
+        payload.feed_data(b" " * size)
+        payload.feed_eof()
+        request = make_mocked_request("POST", "/v1/tasks", payload=payload)
+        return await read_request(request, lambda _: threading.current_thread().name)
+
+    async def story() -> None:
+        assert await reader_of(1000) == threading.current_thread().name
+        assert (await reader_of(1_000_000)).startswith("ygg-bodies")
 
     run(story())

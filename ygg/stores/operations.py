@@ -259,11 +259,7 @@ class Operations:
     def hold(self, task_id: str, *, now: float) -> Task:
         task = self._load(task_id)
         after = lifecycle.held(task)
-        if task.held is not None and after is not task:
-            # It was not ready before and is not now: nothing for a board to hear.
-            self.tables.save(after)
-            return after
-        return self._save(task, after, now, Kind.HELD)
+        return self._save(task, after, now, Kind.HELD, leaves=task.held is None)
 
     def release(self, task_id: str, *, why: Held, now: float) -> Task:
         task = self._load(task_id)
@@ -348,10 +344,13 @@ class Operations:
         reason: str = "",
         fence: Fence | None = None,
         detail: Mapping[str, Json] | None = None,
+        leaves: bool = True,
     ) -> Task:
         if after is not task:
             self.tables.save(after)
-            self._journal(after, now, kind, reason=reason, fence=fence, detail=detail)
+            self._journal(
+                after, now, kind, reason=reason, fence=fence, detail=detail, leaves=leaves
+            )
         return after
 
     def _journal(
@@ -363,7 +362,9 @@ class Operations:
         reason: str = "",
         fence: Fence | None = None,
         detail: Mapping[str, Json] | None = None,
+        leaves: bool = True,
     ) -> None:
+        """`leaves` False: it had no place in the order, so the row tells of none."""
         self._append(
             Event(
                 position=0,
@@ -373,7 +374,7 @@ class Operations:
                 host=(task.host or "") if fence is not None else "",
                 fence=fence,
                 reason=reason,
-                waiting=task.waiting if task.status is Status.OPEN else None,
+                waiting=task.waiting if task.status is Status.OPEN and leaves else None,
                 held=task.held,
                 detail=detail or {},
             )

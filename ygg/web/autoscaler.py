@@ -14,7 +14,7 @@ from aiohttp import web
 from ygg.autoscaling import INTERVAL_SECONDS
 from ygg.resizes import Decision, DecisionAction, DecisionReason
 from ygg.shapes import AutoscalerAnswer, DecisionAnswer
-from ygg.web.bodies import BodyReader, escaped, text
+from ygg.web.bodies import BodyReader, escaped, read_request, text
 from ygg.web.orders import LIMIT_MAX
 from ygg.web.parts import Parts
 from ygg.web.problems import FieldError, Kind, bad_fields
@@ -109,7 +109,7 @@ class AutoscalerRoutes:
         ]
 
     async def autoscale(self, request: web.Request) -> web.Response:
-        order = read_order(await request.read())
+        order = await read_request(request, read_order)
         verdicts = await self._autoscaling.take(
             order.holder,
             {name: _decision(host) for name, host in order.hosts.items()},

@@ -22,7 +22,7 @@ from ygg.web.connections import Connection
 from ygg.web.parameters import NUMBER_MAX, QueryReader, Text, read_number, whole
 from ygg.web.parts import Parts
 from ygg.web.problems import Kind as ProblemKind
-from ygg.web.problems import Problem
+from ygg.web.problems import Problem, sealed
 from ygg.web.routes import STORE, Answer, Header, Route
 from ygg.web.tail import Piece, Row, Tail, Wanted
 
@@ -35,8 +35,6 @@ _AGAIN_SECONDS: Final = 1.0
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _HEADERS: Final = {
     hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
-    hdrs.CACHE_CONTROL: "no-store",
-    hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
     "X-Accel-Buffering": "no",  # a proxy in front shall pass them on as they come
 }
 
@@ -127,7 +125,9 @@ class EventRoutes:
         wanted = Wanted(
             task=asked.task, kinds=None if asked.kinds is None else frozenset(asked.kinds)
         )
-        response, news, connection = web.StreamResponse(headers=_HEADERS), asyncio.Event(), None
+        # The guard seals answers, but this one is under way before it comes there.
+        response = sealed(web.StreamResponse(headers=_HEADERS))
+        news, connection = asyncio.Event(), None
         if isinstance(request.protocol, Connection):
             connection = request.protocol
             connection.when_lost = news.set

@@ -9,6 +9,7 @@ from aiohttp import web
 from ygg.overrides import UnknownHost
 from ygg.shapes import Hosts, HostStatus
 from ygg.web import orders
+from ygg.web.bodies import read_request
 from ygg.web.guard import SUBMITTER
 from ygg.web.parts import Parts
 from ygg.web.problems import Kind
@@ -82,19 +83,21 @@ class HostRoutes:
         return as_json(Hosts(hosts=host_statuses(sight), autoscaler=autoscaler_status(sight)))
 
     async def pin(self, request: web.Request) -> web.Response:
-        order, until = orders.read_pin(await request.read(), self._parts.wall())
+        order, until = await read_request(request, lambda b: orders.read_pin(b, self._parts.wall()))
         name, by = request.match_info["name"], _by(request, order)
         reason = order.reason or ""
         await self._overrides.pin(name, order.limit, until=until, by=by, reason=reason)
         return self._host(name)
 
     async def unpin(self, request: web.Request) -> web.Response:
-        orders.read_nothing(await request.read())
+        await read_request(request, orders.read_nothing)
         await self._overrides.unpin(request.match_info["name"], by=_by(request))
         return self._host(request.match_info["name"])
 
     async def pause(self, request: web.Request) -> web.Response:
-        order, until = orders.read_pause(await request.read(), self._parts.wall())
+        order, until = await read_request(
+            request, lambda b: orders.read_pause(b, self._parts.wall())
+        )
         name, by = request.match_info["name"], _by(request, order)
         if order.paused is False:
             await self._overrides.resume(name, by=by)
@@ -103,7 +106,7 @@ class HostRoutes:
         return self._host(name)
 
     async def resume(self, request: web.Request) -> web.Response:
-        orders.read_nothing(await request.read())
+        await read_request(request, orders.read_nothing)
         await self._overrides.resume(request.match_info["name"], by=_by(request))
         return self._host(request.match_info["name"])
 

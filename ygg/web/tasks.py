@@ -17,6 +17,7 @@ from ygg.shapes import History, Retried, TaskPage, TaskView, Why
 from ygg.stores.base import KeyClash, Query
 from ygg.tasks import Status
 from ygg.web import orders, views
+from ygg.web.bodies import read_request
 from ygg.web.guard import SUBMITTER
 from ygg.web.parameters import NUMBER_MAX, PAGE_MAX, QueryReader, Text, whole
 from ygg.web.parts import Parts, task_id
@@ -197,7 +198,7 @@ class TaskRoutes:
         keys = request.headers.getall("Idempotency-Key", [])
         if len(keys) > 1:
             raise Problem(Kind.BAD_FIELDS, "Idempotency-Key is given twice: send one")
-        submit = read_submit(await request.read(), keys[0] if keys else None)
+        submit = await read_request(request, lambda b: read_submit(b, keys[0] if keys else None))
         types, now = self._dispatcher.fleet.types, self._parts.wall()
         drafts = [
             make_draft(
@@ -240,7 +241,7 @@ class TaskRoutes:
         return as_json(task_json(await self._parts.task(request)))
 
     async def change(self, request: web.Request) -> web.Response:
-        order = orders.read_change(await request.read())
+        order = await read_request(request, orders.read_change)
         task = await self._dispatcher.store.change(
             task_id(request),
             priority=order.priority,
@@ -272,7 +273,7 @@ class TaskRoutes:
         )
 
     async def cancel(self, request: web.Request) -> web.Response:
-        orders.read_nothing(await request.read())
+        await read_request(request, orders.read_nothing)
         cancelled, seconds = task_id(request), self._parts.limits.cancel_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -286,11 +287,11 @@ class TaskRoutes:
         return as_json(task_json(task))
 
     async def retry(self, request: web.Request) -> web.Response:
-        orders.read_nothing(await request.read())
+        await read_request(request, orders.read_nothing)
         (task,) = await self._dispatcher.retry([task_id(request)])
         return as_json(task_json(task))
 
     async def retry_many(self, request: web.Request) -> web.Response:
-        order = orders.read_retry(await request.read())
+        order = await read_request(request, orders.read_retry)
         ids = await orders.retry_many(self._dispatcher, order, self._parts.wall())
         return as_json({"count": len(ids), "tasks": ids})
