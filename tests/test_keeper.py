@@ -569,6 +569,19 @@ def test_an_answer_about_the_task_alone_is_no_word_about_the_option() -> None:
     told(story)
 
 
+def test_the_log_says_with_which_task_an_option_went_down(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(k: Kept) -> None:
+        await asyncio.sleep(1.0)
+        k.failed(Cause.NO_MODEL)
+        k.failed(Cause.UNSUPPORTED, OCR)
+
+    told(story)
+    assert "event=option_down host=h model=m task=t1 reason=" in caplog.text
+    assert "event=option_down host=h model=m type=ocr task=t1 reason=" in caplog.text
+
+
 # -- handlers of a type's own ----------------------------------------------------------------------
 
 #: The command of type ocr, beside the model that it is started for.
