@@ -283,16 +283,27 @@ class BlockedError(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
+class CutAnswers(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers that ended at a token limit, since the dispatcher began."""
+
+    count: int
+    #: The task of the last one; null: there is none.
+    last: str | None
+
+
 class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     pid: int
     started_at: str
     draining: bool
-    #: Why the store takes no writes, or can't be read; null: it is well.
+    #: Why the store takes no writes; null: it does.
     store_trouble: str | None
+    #: Why counts or oldest waits are missing; null: none is.
+    count_trouble: str | None
     hosts: Sequence[HostStatus]
     waiting: WaitingStatus
-    #: Tasks by status; empty when the store can't be read, as are the next two.
+    cut: CutAnswers
+    #: Tasks by status; empty when they could not be counted, as are the next two.
     counts: Mapping[str, int]
     held: Mapping[str, int]
     blocked: Sequence[BlockedError]

@@ -116,6 +116,13 @@ def test_where_nothing_waits_it_says_so() -> None:
     assert "nothing waits for a slot" in picture()
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "1 answer"), (3, "3 answers")])
+def test_answers_that_were_cut_are_told(count: int, said: str) -> None:
+    line = f"since the start {said} cut at a token limit, the last one that of 01aaaaaaaaaaaaaaaa"
+    assert line in picture(cut={"count": count, "last": "01aaaaaaaaaaaaaaaa"})
+    assert not any("cut" in line for line in picture())
+
+
 def test_blocked_tasks_are_grouped_by_error_and_stand_there_once() -> None:
     lines = picture(
         blocked=[{"error": "no such model", "count": 12}, {"error": "", "count": 1}],
@@ -166,6 +173,7 @@ def test_what_is_particular_about_a_host_is_said(host: dict[str, Any], said: str
     [
         ({"draining": True}, "it is draining: nothing new starts"),
         ({"store_trouble": "the disk is full"}, "the store is in trouble: the disk is full"),
+        ({"count_trouble": "it is slow"}, "not all could be counted: it is slow"),
     ],
 )
 def test_trouble_of_the_dispatcher_stands_first(fields: dict[str, Any], said: str) -> None:

@@ -51,6 +51,7 @@ def a_status(**fields: Any) -> shapes.DispatcherStatus:
                "lanes": []}  # fmt: skip
     whole: dict[str, Any] = {
         "version": "1", "pid": 7, "started_at": at(0), "draining": False, "store_trouble": None,
+        "count_trouble": None, "cut": {"count": 0, "last": None},
         "hosts": [a_host()], "waiting": nothing, "counts": {"open": 0, "closed": 3}, "held": {},
         "blocked": [], "needs_person": [],
     }  # fmt: skip

@@ -24,7 +24,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import uvloop
@@ -70,13 +70,15 @@ class Clock:
 
 @dataclass
 class Thinker(Server):
-    """Answers at once, and may show its thinking."""
+    """Answers at once, and may show its thinking, or stop at a limit."""
 
     seconds: float = 0.0
     thinking: str = ""
+    finish: Literal["stop", "length"] = "stop"
 
     async def generate(self, request: Request, progress: Progress) -> Answer:
-        return replace(await super().generate(request, progress), thinking=self.thinking)
+        answer = await super().generate(request, progress)
+        return replace(answer, thinking=self.thinking, finish=self.finish)
 
 
 class TroubledStore(MemoryStore):

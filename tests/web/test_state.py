@@ -16,7 +16,7 @@ from ygg.faults import Cause, Failure
 from ygg.fleet import Option, SlotSettings
 from ygg.fleetjson import read_config
 from ygg.journal import Event, Kind
-from ygg.shapes import DispatcherStatus
+from ygg.shapes import CutAnswers, DispatcherStatus
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import Held, Lane, Rank, Status, Waiting
 from ygg.web.limits import Limits
@@ -118,14 +118,31 @@ def test_a_store_that_does_not_answer_holds_up_neither_status_nor_metrics(tmp_pa
             assert metrics.status == 200
             assert _oldest(metrics.body) >= 2000.0  # the last birth that was seen, and the clock
             status = (await w.ask("GET", "/v1/status")).json
-            assert "did not answer" in status["store_trouble"]
+            assert "did not answer" in status["count_trouble"]
+            # Writes go on: nothing says that no task can be accepted or started.
+            assert status["store_trouble"] is None
+            assert status["needs_person"] == []
             assert status["waiting"]["total"] == 1
             assert status["waiting"]["oldest_wait_seconds"] is None
             w.store.readable.set()
             w.store.trouble = STORE_TROUBLE
             assert _oldest((await w.ask("GET", "/metrics")).body) >= 2000.0
             w.store.trouble = None
-            assert (await w.ask("GET", "/v1/status")).json["store_trouble"] is None
+            status = (await w.ask("GET", "/v1/status")).json
+            assert (status["store_trouble"], status["count_trouble"]) == (None, None)
+
+    run(story())
+
+
+def test_answers_that_were_cut_are_counted(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            for title in "abcd":
+                w.servers["h"].finish = "length" if title in "bc" else "stop"
+                await w.until_status(await w.submit(title=title), Status.CLOSED)
+            titles = {t["id"]: t["title"] for t in (await w.ask("GET", "/v1/tasks")).json["tasks"]}
+            cut = (await w.ask("GET", "/v1/status")).json["cut"]
+            assert (cut["count"], titles[cut["last"]]) == (2, "c")
 
     run(story())
 
@@ -270,14 +287,15 @@ def _sight(*, rows: dict[str, HostRow] | None = None) -> Sight:
         board.apply(row)
     return Sight(
         board=board, fleet=settings, host_rows=rows or {}, attempts={},
-        down_since=DownSince(0.0), reasons={"a": "refused", "b": ""}, monotonic=9.0,
+        down_since=DownSince(0.0), cut=CutAnswers(count=0, last=None), reasons={"a": "refused", "b": ""}, monotonic=9.0,
     )  # fmt: skip
 
 
 def _status(sight: Sight, overview: Overview | None = None) -> DispatcherStatus:
     return dispatcher_status(
-        sight, pid=7, started_at=0.0, store_trouble=None, overview=overview, oldest=None, wall=9.0
-    )
+        sight, pid=7, started_at=0.0, store_trouble=None, count_trouble=None, overview=overview,
+        oldest=None, wall=9.0,
+    )  # fmt: skip
 
 
 @pytest.mark.pure

@@ -48,6 +48,9 @@ def status_lines(status: DispatcherStatus, *, url: str, now: float, paper: Paper
     if status.store_trouble is not None:
         text = f"the store is in trouble: {status.store_trouble}"
         lines += paper.wrap(text, _INDENT, Tone.BAD)
+    if status.count_trouble is not None:
+        text = f"not all could be counted: {status.count_trouble}"
+        lines += paper.wrap(text, _INDENT, Tone.WARNING)
     if status.autoscaler is not None:
         text, tone = _autoscaler(status.autoscaler)
         lines += paper.wrap(text, _INDENT, tone)
@@ -185,6 +188,10 @@ def _waiting(status: DispatcherStatus, paper: Paper) -> list[str]:
     if status.counts:
         counts = ", ".join(f"{count} {name}" for name, count in status.counts.items())
         lines += paper.wrap(f"tasks: {counts}", _INDENT)
+    if status.cut.count:
+        text = f"since the start {counted(status.cut.count, 'answer')} cut at a token limit, "
+        text += f"the last one that of {status.cut.last}"
+        lines += paper.wrap(text, _INDENT, Tone.WARNING)
     return lines
 
 

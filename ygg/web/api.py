@@ -70,6 +70,7 @@ def make_app(
     parts = Parts(dispatcher, wall=wall, monotonic=monotonic, limits=limits)
     events = EventRoutes(parts)
     dispatcher.store.follow(parts.down_since.absorb)
+    dispatcher.store.follow(parts.cuts.absorb)
     dispatcher.store.follow(events.absorb)
     app.on_shutdown.append(events.close)
     routes = [

@@ -13,7 +13,7 @@ from ygg.dispatcher import Dispatcher
 from ygg.stores.base import StoreError, UnknownTask
 from ygg.tasks import Task
 from ygg.web.limits import Limits
-from ygg.web.status import DownSince, Sight
+from ygg.web.status import Cuts, DownSince, Sight
 
 T = TypeVar("T")
 
@@ -44,6 +44,7 @@ class Parts:
         self._monotonic = monotonic
         self.started_at = wall()
         self.down_since = DownSince(self.started_at)
+        self.cuts = Cuts()
 
     async def task(self, request: web.Request) -> Task:
         """That of the path. Raises UnknownTask, StoreError."""
@@ -57,6 +58,7 @@ class Parts:
             host_rows=dispatcher.host_rows,
             attempts=dispatcher.attempts,
             down_since=self.down_since,
+            cut=self.cuts.answers,
             reasons=self.reasons(),
             monotonic=self._monotonic(),
             servers={h: dispatcher.server_runs(h) for h in dispatcher.fleet.hosts},

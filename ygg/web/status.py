@@ -22,6 +22,7 @@ from ygg.resizes import Effect
 from ygg.shapes import (
     AutoscalerStatus,
     BlockedError,
+    CutAnswers,
     DecisionStatus,
     DispatcherStatus,
     HostStatus,
@@ -64,6 +65,18 @@ class DownSince:
         return self._since.get(host, self._started_at)
 
 
+class Cuts:
+    """Follows a store, to know which answers were cut."""
+
+    def __init__(self) -> None:
+        self.answers = CutAnswers(count=0, last=None)
+
+    def absorb(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.kind is Kind.CLOSED and event.detail.get("finish") == "length":
+                self.answers = CutAnswers(count=self.answers.count + 1, last=event.task)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sight:
     """All that status looks at, as of one moment."""
@@ -73,6 +86,7 @@ class Sight:
     host_rows: Mapping[str, HostRow]
     attempts: Mapping[str, Attempt]
     down_since: DownSince
+    cut: CutAnswers
     #: Of each host, what its last look or failure said. Fresher than the board's, whose rows tell
     #: of changes only: a host that never answered is one that was "not asked yet" there.
     reasons: Mapping[str, str]
@@ -244,11 +258,12 @@ def dispatcher_status(
     pid: int,
     started_at: float,
     store_trouble: str | None,
+    count_trouble: str | None,
     overview: Overview | None,
     oldest: Mapping[tuple[Lane, int], float] | None,
     wall: float,
 ) -> DispatcherStatus:
-    """`overview` and `oldest` None: the store could not say."""
+    """`overview` and `oldest` None: the store could not say, for `count_trouble`."""
     hosts, autoscaler = host_statuses(sight), autoscaler_status(sight)
     blocked: Sequence[BlockedError] = ()
     counts: dict[str, int] = {}
@@ -263,8 +278,10 @@ def dispatcher_status(
         started_at=rfc3339(started_at),
         draining=sight.board.stopped is Reason.DRAINING,
         store_trouble=store_trouble,
+        count_trouble=count_trouble,
         hosts=hosts,
         waiting=waiting_status(sight.board, oldest, wall),
+        cut=sight.cut,
         counts=counts,
         held=held,
         blocked=blocked,
