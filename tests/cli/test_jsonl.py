@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ygg.cli.jsonl import BadLine, Seen, TaskLines
+from ygg.cli.jsonl import PREFIX_CHARACTERS, BadLine, Seen, TaskLines
 from ygg.client import Problem
+from ygg.web.submission import KEY_CHARACTERS_MAX
 
 
 def tasks_of(path: Path, prefix: str = "p", **fields: Any) -> list[dict[str, Any]]:
@@ -61,6 +62,20 @@ def test_lines_that_are_alike_are_tasks_of_their_own(tmp_path: Path) -> None:
 
 def test_a_key_in_a_line_is_kept(tmp_path: Path) -> None:
     assert tasks_of(written(tmp_path, {"title": "a", "key": "mine"}))[0]["key"] == "mine"
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_key_that_says_nothing_is_none(tmp_path: Path, nothing: str | None) -> None:
+    path = written(tmp_path, {"title": "a", "key": nothing})
+    (first,), (again,) = tasks_of(path), tasks_of(path)
+    assert first["key"] == again["key"]
+    assert first["key"].startswith("p-")
+
+
+def test_the_key_of_the_longest_prefix_is_not_too_long(tmp_path: Path) -> None:
+    path = written(tmp_path, *[{"title": "a"}] * 12)
+    keys = [task["key"] for task in tasks_of(path, "p" * PREFIX_CHARACTERS)]
+    assert max(map(len, keys)) + len("0000000") <= KEY_CHARACTERS_MAX, "or of ten million like it"
 
 
 @given(st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=30))

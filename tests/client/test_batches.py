@@ -41,6 +41,12 @@ def test_a_task_that_has_a_key_keeps_it() -> None:
     assert [task["key"] for task in json.loads(body)] == ["mine", "p-2", "p-3"]
 
 
+def test_a_key_that_is_no_text_is_left_for_the_dispatcher_to_refuse() -> None:
+    tasks: list[dict[str, object]] = [{"key": None}, {"key": 0}, {"key": False}, {"key": []}]
+    (body,) = bodies(tasks)
+    assert [task["key"] for task in json.loads(body)] == ["p-1", 0, False, []]
+
+
 def test_tasks_may_come_one_by_one_from_elsewhere() -> None:
     async def source() -> AsyncIterator[dict[str, object]]:
         for number in range(3):

@@ -131,6 +131,28 @@ def test_the_same_file_without_the_prefix_is_handed_in_anew(d: Daemon, tmp_path:
     assert titles(d) == sorted(["t0", "t1", "t2"] * 3)
 
 
+def test_a_prefix_doubles_no_line_that_says_that_it_has_no_key(d: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"title": "t", "key": null}\n')
+    for _ in range(2):
+        done = ygg("submit", "--file", path, "--key-prefix", "p", "--url", d.url)
+        assert (done.returncode, done.stdout) == (0, "1 task accepted\n"), done.stderr
+    assert titles(d) == ["t"]
+
+
+@pytest.mark.parametrize("prefix", ["", "p" * 161])
+def test_a_prefix_that_makes_no_keys_is_refused(tmp_path: Path, prefix: str) -> None:
+    done = ygg("submit", "--file", file_of(tmp_path, 1), "--key-prefix", prefix)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--key-prefix has {len(prefix)} characters: write 1 to 160" in done.stderr
+
+
+def test_a_file_without_a_task_is_told_and_asks_nobody() -> None:
+    done = ygg("submit", "--file", "/dev/null", "--url", "http://127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there was nothing to submit: /dev/null has no line with a task" in done.stderr
+
+
 def test_ctrl_c_says_how_to_go_on_and_nothing_is_doubled(d: Daemon, tmp_path: Path) -> None:
     path = file_of(tmp_path, MANY)
     with terminal("submit", "--file", path, "--url", d.url) as t:

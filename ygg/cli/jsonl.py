@@ -20,9 +20,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
 
 import msgspec
 
+from ygg.client.batches import NO_KEYS
+
 if TYPE_CHECKING:
     from ygg.client import NewTask, Problem
 
+#: A key has at most 200, of which the line's own part needs 25 and a count some more.
+PREFIX_CHARACTERS: Final = 160
 #: Of so many wrong fields a message tells.
 _TOLD: Final = 3
 
@@ -73,7 +77,9 @@ class TaskLines:
     def __iter__(self) -> Iterator[NewTask]:
         for number, line, task in self._lines():
             self._pending.append(number)
-            yield cast("NewTask", {"key": self._key(line), **self._fields, **task})
+            if task.get("key") in NO_KEYS:
+                task["key"] = self._key(line)
+            yield cast("NewTask", {**self._fields, **task})
 
     def accepted(self) -> None:
         """The first of those that were handed out and not accepted yet is."""

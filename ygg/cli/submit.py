@@ -21,6 +21,7 @@ from ygg.cli.base import (
 )
 from ygg.cli.remote import exit_code, remote
 from ygg.cli.tasks import print_answer
+from ygg.printing import counted
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -195,7 +196,7 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
         raise Wrong(
             "--file is for many tasks: leave out --wait, --key, the title and --description"
         )
-    prefix = args.key_prefix or os.urandom(5).hex()
+    prefix = os.urandom(5).hex() if args.key_prefix is None else _key_prefix(args.key_prefix)
     accepted = 0
 
     def so_far() -> str:
@@ -223,9 +224,22 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
     except asyncio.CancelledError:
         say(so_far())
         raise
+    if not accepted:
+        raise Wrong(f"there was nothing to submit: {args.file} has no line with a task, such as "
+                    '{"title": "Explain this"}')  # fmt: skip
     if not args.json:
-        print(f"{accepted} tasks accepted")
+        print(f"{counted(accepted, 'task')} accepted")
     return DONE
+
+
+def _key_prefix(text: str) -> str:
+    """Raises Wrong: a prefix that was not taken as it is would break its promise in silence."""
+    from ygg.cli.jsonl import PREFIX_CHARACTERS
+
+    if not text or len(text) > PREFIX_CHARACTERS:
+        raise Wrong(f"--key-prefix has {len(text)} characters: write 1 to {PREFIX_CHARACTERS}, such "
+                    "as the name of the file and a date")  # fmt: skip
+    return text
 
 
 def _bar(total: int | None) -> tqdm[NoReturn]:

@@ -13,6 +13,8 @@ T = TypeVar("T")
 BATCH_TASKS: Final = 1000
 #: Bytes of one submit; half of what the interface takes. A single task may have more.
 BATCH_BYTES: Final = 8 * 1024 * 1024
+#: As good as no key at all. Any other value that is none is the dispatcher's to refuse.
+NO_KEYS: Final = (None, "")
 
 
 async def in_batches(
@@ -23,7 +25,7 @@ async def in_batches(
     batch, size, number = list[bytes](), 0, 0
     async for task in _each(tasks):
         number += 1
-        keyed = task if task.get("key") else {**task, "key": f"{key_prefix}-{number}"}
+        keyed = {**task, "key": f"{key_prefix}-{number}"} if task.get("key") in NO_KEYS else task
         encoded = encoder.encode(keyed)
         if batch and (len(batch) >= BATCH_TASKS or size + len(encoded) > BATCH_BYTES):
             yield _array(batch)
