@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -1057,7 +1058,7 @@ def test_a_report_tells_people_what_was_checked_and_found() -> None:
     assert "inversion       1" in text
     assert "loss            0" in text
     assert f"inversion at row {history.last}: task late" in text
-    assert lines[-1] == "not clean: 1 findings"
+    assert lines[-1] == "not clean: 1 finding"
     del history.rows[-1]
     history.stored["late"] = Status.OPEN
     assert check(history).lines()[-1] == "clean"
@@ -1115,6 +1116,7 @@ def test_a_task_stands_in_the_store_where_its_rows_put_it() -> None:
     ):
         (finding,) = compared(history, Stored("x", Status.OPEN, place=elsewhere))
         assert finding.startswith("wrong_place at store: task x stands at ")
+        assert re.search(r"created at \d{4}-\d\d-\d\dT[\d:.]+Z, number 0", finding)
     history.prioritise("x", 1)
     assert compared(history, Stored("x", Status.OPEN, place=history.places["x"])) == []
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from ygg.journal import Event
+from ygg.printing import counted
 from ygg.tasks import Json
 
 #: So many findings are kept in full; the rest is counted.
@@ -127,7 +128,7 @@ class Report:
         total = sum(self.counts.values())
         if total > len(self.findings):
             lines.append(f"... and {total - len(self.findings)} more")
-        lines.append("clean" if self.clean else f"not clean: {total} findings")
+        lines.append("clean" if self.clean else f"not clean: {counted(total, 'finding')}")
         return lines
 
 

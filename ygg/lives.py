@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ygg.findings import FindingKind, Findings
 from ygg.journal import Event, Kind, pack
 from ygg.tasks import NEXT, Fence, Held, Outcome, Status, Waiting
+from ygg.wire import rfc3339
 
 
 class Stored(NamedTuple):
@@ -126,7 +127,7 @@ class Lives:
         if None not in (one.place, life.waiting) and one.place != life.waiting:
             assert one.place is not None
             assert life.waiting is not None
-            message = f"stands at {pack(one.place)}: the rows put it at {pack(life.waiting)}"
+            message = f"stands at {_place(one.place)}: the rows put it at {_place(life.waiting)}"
             findings.add_of_store(FindingKind.WRONG_PLACE, one.task, message)
 
     def _compare_closed(self, one: Stored) -> None:
@@ -253,7 +254,7 @@ class Lives:
             return
         old = life.waiting
         if old is not None and (list(before) != pack(old) or _fixed(now) != _fixed(old)):
-            message = f"stood at {pack(old)}; it can't be moved from {before} to {pack(now)}"
+            message = f"stood at {_place(old)}; it can't be moved from {before} to {_place(now)}"
             self._findings.add(FindingKind.WRONG_PLACE, event, message)
         life.waiting = now
 
@@ -318,8 +319,8 @@ class Lives:
     def _check_place(self, life: _Life, event: Event) -> None:
         now = event.waiting
         if life.waiting is not None and now != life.waiting:
-            place = None if now is None else pack(now)
-            message = f"stood at {pack(life.waiting)}, but this row puts it at {place}"
+            place = "no place" if now is None else _place(now)
+            message = f"stood at {_place(life.waiting)}, but this row puts it at {place}"
             self._findings.add(FindingKind.WRONG_PLACE, event, message)
         life.waiting = now or life.waiting
 
@@ -404,3 +405,12 @@ class _Closed:
 
 def _number(task: str) -> int:
     return hash(task) & (1 << 64) - 1 or 1
+
+
+def _place(waiting: Waiting) -> str:
+    """For people: all of it, for any part may be what is wrong."""
+    lane, rank = waiting.lane, waiting.rank
+    model = f" with the model {lane.model}" if lane.model else ""
+    first = "" if rank.not_next else "next, "
+    return (f"{first}priority {rank.priority} of {lane.type}{model}, created at "
+            f"{rfc3339(rank.created_at)}, number {rank.sequence}")  # fmt: skip
