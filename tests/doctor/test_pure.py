@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import heapq
 import re
+import shlex
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cli.values import a_status
 from tests.fleets import fleets
 from ygg.doctor import judging
+from ygg.doctor.dispatcher import Answer, judge
 from ygg.doctor.findings import Finding, Report, State, is_well, ok, summary, warning, wrong
 from ygg.doctor.judging import Wanted, wanted_of
 from ygg.doctor.parallel import Stretch, at_once
@@ -182,6 +185,26 @@ def test_no_more_is_sent_than_the_server_runs(
     (finding,) = judging.slots(wanted(slots=slots), identity)
     assert (finding.state.value, finding.remedy) == (state, remedy)
     assert said in finding.what
+
+
+def test_what_is_measured_is_not_warned_of_as_unknown() -> None:
+    (finding,) = judging.slots(wanted(slots=SlotSettings(start=3)), OLLAMA, measured=True)
+    assert (finding.state, finding.what) == (
+        State.OK,
+        "up to 3 at once; it does not say how many it runs",
+    )
+
+
+def test_blocked_tasks_have_a_cure_that_names_them() -> None:
+    error = "can't find 'm'\nand more"
+    status = a_status(
+        blocked=[{"error": error, "count": 2}], needs_person=[f"2 tasks blocked: {error}", "other"]
+    )
+    blocked, other = list(judge(Answer(url="http://h:1", status=status)))[-2:]
+    told = shlex.quote("can't find 'm'")
+    assert f"`ygg list --error {told}`" in blocked.remedy
+    assert f"`ygg retry --error {told}`" in blocked.remedy
+    assert other.remedy == "ygg status"
 
 
 def test_of_a_shared_card_no_single_server_can_say() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from ygg.client import Client, Problem, Unreachable, WrongSettings
 from ygg.doctor.findings import Finding, ok, warning, wrong
+from ygg.printing import counted
 from ygg.shapes import DispatcherStatus
 from ygg.version import VERSION
 
 #: Of what it says needs a person, so many sentences.
 _SENTENCES_MAX: Final = 5
+#: By so much of an error its tasks are found.
+_ERROR_CHARACTERS: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +74,23 @@ def judge(answer: Answer) -> Iterator[Finding]:
         yield warning("it is ending, and takes no tasks", "ygg loop --async, once it has ended")
     if status.store_trouble is not None:
         yield wrong(f"its store is in trouble: {status.store_trouble}", "see `store` above")
+    cures = {
+        f"{counted(row.count, 'task')} blocked: {row.error}": _cure(row.error)
+        for row in status.blocked
+        if row.error
+    }
     for sentence in status.needs_person[:_SENTENCES_MAX]:
-        yield warning(sentence, "ygg status")
+        yield warning(sentence, cures.get(sentence, "ygg status"))
     if len(status.needs_person) > _SENTENCES_MAX:
         more = len(status.needs_person) - _SENTENCES_MAX
         yield warning(f"{more} more things need a person", "ygg status")
+
+
+def _cure(error: str) -> str:
+    """Of tasks that are blocked with this error."""
+    said = error.strip()
+    if not said:
+        return "ygg list --status blocked"
+    told = shlex.quote(said.splitlines()[0][:_ERROR_CHARACTERS].rstrip())
+    return (f"`ygg list --error {told}` shows them; mend what it says, then "
+            f"`ygg retry --error {told}`")  # fmt: skip

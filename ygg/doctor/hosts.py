@@ -110,7 +110,9 @@ class _Visit:
         self.able = judging.able(self.wanted, identity, names)
         self.found += judging.models(self.wanted, identity, names)
         self.found += judging.memory(await server.loaded())
-        self.found += judging.slots(self.wanted, identity)
+        self.found += judging.slots(
+            self.wanted, identity, measured=self.depth.measure and bool(self.able)
+        )
         self.found += judging.clock(await self._skew())
         await self._work(server, identity, names)
 

@@ -129,15 +129,18 @@ def _get(model: str, host: HostSettings, identity: Identity, place: str) -> str:
     return f"start {identity.product} with {model}, or correct the name at {place}"
 
 
-def slots(wanted: Wanted, identity: Identity) -> Iterator[Finding]:
-    """Whether more tasks are sent than the server runs at once."""
+def slots(wanted: Wanted, identity: Identity, *, measured: bool = False) -> Iterator[Finding]:
+    """Whether more tasks are sent than the server runs at once.
+
+    `measured`: what it does not say is measured, and told by that.
+    """
     host, place = wanted.host, wanted.place
     if host.shares is not None:
         yield ok(f"it shares the slots of {host.shares}")
         return
     said, limit = identity.slots, wanted.limit
     if said is None:
-        if identity.product is Product.OLLAMA and limit > 1:
+        if identity.product is Product.OLLAMA and limit > 1 and not measured:
             yield warning(
                 f"up to {limit} tasks are sent at once, and Ollama runs 1 unless "
                 "OLLAMA_NUM_PARALLEL is set where it runs, which can't be asked",
