@@ -222,9 +222,10 @@ async def _work(
         await doors.open()
         log.info(
             "event=serving version=%s pid=%d url=%s hosts=%d store=%s artifacts=%s "
-            "rescued=%d waiting=%d",
+            "rescued=%d waiting=%d mode=%s",
             VERSION, os.getpid(), _url(doors.addresses), len(fleet.hosts), places.store,
             places.artifacts, rescued, dispatcher.board.backlog.waiting.total(),
+            dispatcher.mode,
         )  # fmt: skip
         services = [
             group.create_task(_measure_lag(metrics), name="loop lag"),

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from ygg import pins
 from ygg.assignment import Start, assign
@@ -76,6 +76,8 @@ class Dispatcher:
         self.attempts: dict[str, Attempt] = {}
         self.host_rows: dict[str, HostRow] = {}
         self.identity = identity
+        #: Who decides what starts.
+        self.mode: Literal["async", "threads"] = "async" if decide is assign else "threads"
         #: Claims that are being written.
         self._claiming = 0
         self._outages = Outages(

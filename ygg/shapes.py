@@ -82,6 +82,18 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in (Status.CLOSED, Status.BLOCKED)
 
 
+class AnswerText(msgspec.Struct, frozen=True, kw_only=True):
+    """The text of an answer, as `ygg answer --json` prints it."""
+
+    #: Of the task.
+    id: str
+    #: It is the model's thinking, not its answer.
+    thinking: bool
+    text: str
+    #: "stop", or "length": cut at the token limit; null: the server did not say.
+    finish: str | None
+
+
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks, the latest first, and the cursor of the next page; null: there is none."""
 
@@ -293,6 +305,8 @@ class CutAnswers(msgspec.Struct, frozen=True, kw_only=True):
 
 class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: str
+    #: Who decides what starts: "threads" are the legacy ones of `ygg loop`, kept to compare.
+    mode: Literal["async", "threads"] = "async"
     pid: int
     started_at: str
     draining: bool

@@ -32,6 +32,29 @@ def test_it_says_what_it_is_and_how_to_start_the_real_one(servers: Servers, tmp_
         assert d.end() == 0
 
 
+def test_while_it_runs_it_is_not_to_be_taken_for_the_real_one(
+    servers: Servers, tmp_path: Path
+) -> None:
+    server = servers.start("h")
+    servers.gate(server, is_open=False)
+    with daemon(tmp_path / "d", hosts_yaml({"h": (server, 2)}), command=LEGACY) as d:
+        for number in range(2):
+            assert ygg("submit", f"t{number}", "--url", d.url).returncode == 0
+        until(lambda: server.running == 1)
+        assert json.loads(ygg("status", "--json", "--url", d.url).stdout)["mode"] == "threads"
+        assert "it is the legacy dispatcher" in ygg("status", "--url", d.url).stdout
+        why = ygg("why", _first(d.url), "--url", d.url).stdout
+        assert "first come, first served" in why
+        assert "most urgent" not in why
+        (serving,) = (line for line in d.log.read_text().splitlines() if "event=serving" in line)
+        assert serving.endswith(" mode=threads")
+        servers.gate(server, is_open=True)
+        until(all_closed(d, 2))
+    with daemon(tmp_path / "real", hosts_yaml({"h": (server, 2)})) as d:
+        assert json.loads(ygg("status", "--json", "--url", d.url).stdout)["mode"] == "async"
+        assert "legacy" not in ygg("status", "--url", d.url).stdout
+
+
 def test_the_same_commands_work_and_the_checker_finds_its_inversions(
     servers: Servers, tmp_path: Path
 ) -> None:

@@ -24,6 +24,10 @@ _INDENT: Final = "  "
 _ERRORS: Final = 12
 #: Below so many columns headings are short.
 _NARROW: Final = 64
+_LEGACY: Final = (
+    "it is the legacy dispatcher, kept to compare: three threads, first come, first served, "
+    "no priorities; the real one is `ygg loop --async`"
+)
 _HELD: Final[Mapping[str, str]] = {
     "held": "held by hand",
     "not_before": "before their time",
@@ -43,6 +47,8 @@ def status_lines(status: DispatcherStatus, *, url: str, now: float, paper: Paper
         f"ygg {status.version} at {url}, process {status.pid}, "
         f"for {age(status.started_at, now)}", _INDENT, Tone.FAINT,
     )  # fmt: skip
+    if status.mode == "threads":
+        lines += paper.wrap(_LEGACY, _INDENT, Tone.WARNING)
     if status.draining:
         lines += paper.wrap("it is draining: nothing new starts", _INDENT, Tone.WARNING)
     if status.store_trouble is not None:

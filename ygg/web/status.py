@@ -256,6 +256,7 @@ def dispatcher_status(
     sight: Sight,
     *,
     pid: int,
+    mode: Literal["async", "threads"] = "async",
     started_at: float,
     store_trouble: str | None,
     count_trouble: str | None,
@@ -274,6 +275,7 @@ def dispatcher_status(
         held = {why.value: overview.held[why] for why in Held if overview.held.get(why)}
     return DispatcherStatus(
         version=VERSION,
+        mode=mode,
         pid=pid,
         started_at=rfc3339(started_at),
         draining=sight.board.stopped is Reason.DRAINING,

@@ -269,7 +269,13 @@ class TaskRoutes:
     async def why(self, request: web.Request) -> web.Response:
         task, dispatcher = await self._parts.task(request), self._dispatcher
         return as_json(
-            views.why_json(task, dispatcher.board, dispatcher.store_trouble, self._parts.reasons())
+            views.why_json(
+                task,
+                dispatcher.board,
+                dispatcher.store_trouble,
+                self._parts.reasons(),
+                in_order=dispatcher.mode == "async",
+            )
         )
 
     async def cancel(self, request: web.Request) -> web.Response:

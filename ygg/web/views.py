@@ -52,11 +52,17 @@ def row_json(event: Event) -> dict[str, Json]:
 
 
 def why_json(
-    task: Task, board: Board, store_trouble: str | None, reasons: Mapping[str, str]
+    task: Task,
+    board: Board,
+    store_trouble: str | None,
+    reasons: Mapping[str, str],
+    *,
+    in_order: bool = True,
 ) -> dict[str, Json]:
     """Of each option of the task's route, why it can't start there now (null: it can).
 
-    `reasons` are hosts' own words for being down or resting.
+    `reasons` are hosts' own words for being down or resting; `in_order`: the most urgent is the
+    next, as it is not with the legacy threads.
     """
     options: list[Json] = []
     if task.status is Status.OPEN:
@@ -68,7 +74,7 @@ def why_json(
         "id": task.id,
         "status": task.status.value,
         "held": task.held and task.held.value,
-        "summary": _summary(task, options),
+        "summary": _summary(task, options, in_order=in_order),
         "options": options,
     }
 
@@ -106,7 +112,7 @@ def _option(
     }
 
 
-def _summary(task: Task, options: list[Json]) -> str:
+def _summary(task: Task, options: list[Json], *, in_order: bool) -> str:
     match task.status:
         case Status.IN_PROGRESS:
             return f"it runs on {task.host}"
@@ -120,6 +126,11 @@ def _summary(task: Task, options: list[Json]) -> str:
     if not options:
         model = f" with the model {task.model}" if task.model else ""
         return f"no host of hosts.yaml serves type {task.type}{model} (no_host)"
+    if not in_order:
+        return (
+            "it starts when a thread of the legacy dispatcher has ended all that came before it: "
+            "first come, first served"
+        )
     return "it starts when one of its options is free and it is the most urgent that may run there"
 
 

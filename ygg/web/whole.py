@@ -103,6 +103,7 @@ class WholeRoutes:
             dispatcher_status(
                 parts.sight(),
                 pid=os.getpid(),
+                mode=dispatcher.mode,
                 started_at=parts.started_at,
                 store_trouble=dispatcher.store_trouble,
                 count_trouble=trouble,
