@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ygg.cli.base import DONE, FAILED, Commands, Wrong, given, print_json, say, yes
+from ygg.cli.base import (
+    DONE,
+    FAILED,
+    UNREACHABLE,
+    Commands,
+    Wrong,
+    fail,
+    given,
+    print_json,
+    say,
+    yes,
+)
 from ygg.cli.remote import remote
 from ygg.printing import counted
 
 if TYPE_CHECKING:
     from ygg.client import Client
     from ygg.shapes import TaskView
+
+#: Answers that are of the one who asks, and would be the same for every id.
+_OF_ALL: Final = (401, 403, 421)
 
 Change: TypeAlias = "Callable[[Client, str, argparse.Namespace], Coroutine[Any, Any, TaskView]]"
 
@@ -65,16 +79,30 @@ def register(commands: Commands) -> None:
 
 
 def _each(change: Change) -> Callable[[Client, argparse.Namespace], Coroutine[Any, Any, int]]:
-    """One after another; those before one that fails are done, and were told."""
+    """One after another, all of them: one that fails is told, and keeps no other from its turn."""
 
     async def work(client: Client, args: argparse.Namespace) -> int:
-        for task_id in args.ids:
-            task = await change(client, task_id, args)
+        from ygg.client import Problem, Unreachable
+
+        code = DONE
+        for number, task_id in enumerate(args.ids):
+            try:
+                task = await change(client, task_id, args)
+            except Problem as problem:
+                if problem.status in _OF_ALL:
+                    raise
+                text = str(problem)
+                code = fail(text if task_id in text else f"{task_id}: {text}", FAILED)
+                continue
+            except Unreachable as error:
+                more = len(args.ids) - number - 1
+                rest = f"{task_id} and {counted(more, 'id')} after it" if more else task_id
+                return fail(f"{error}; not known to be done: {rest}", UNREACHABLE)
             if args.json:
                 print_json(task)
             else:
                 print(_told(task))
-        return DONE
+        return code
 
     return work
 
