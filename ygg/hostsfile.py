@@ -68,6 +68,10 @@ class HostsFileError(Exception):
         self.problems = list(problems)
 
 
+class HostsFileUnreadable(HostsFileError):
+    """There is no such file, or none that can be read: nothing is known of what would stand in it."""
+
+
 def read_fleet(path: Path) -> Fleet:
     """The fleet of a hosts.yaml. Raises HostsFileError."""
     try:
@@ -75,13 +79,13 @@ def read_fleet(path: Path) -> Fleet:
             data = file.read(CHARACTERS_MAX + 1)
     except FileNotFoundError as error:
         remedy = "`ygg init` writes one; --hosts FILE or YGG_HOSTS names another"
-        raise HostsFileError([f"{path}: there is no such file; {remedy}"]) from error
+        raise HostsFileUnreadable([f"{path}: there is no such file; {remedy}"]) from error
     except IsADirectoryError as error:
-        raise HostsFileError([f"{path}: is a folder; name the file in it"]) from error
+        raise HostsFileUnreadable([f"{path}: is a folder; name the file in it"]) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "its name can't be one"
         remedy = "see that the user that runs ygg may read it, or name another with --hosts FILE"
-        raise HostsFileError([f"{path}: can't be read: {why}; {remedy}"]) from error
+        raise HostsFileUnreadable([f"{path}: can't be read: {why}; {remedy}"]) from error
     if len(data) > CHARACTERS_MAX:
         raise HostsFileError([f"{path}:1: larger than 1 MiB; settings are smaller than that"])
     try:

@@ -39,6 +39,8 @@ class ModelServer:
     most: int = 0
     port: int = 0
     seconds: float = 0.0
+    #: Why its answers end: "stop", or "length" when they are cut.
+    finish: str = "stop"
 
     def __post_init__(self) -> None:
         self.gate = asyncio.Event()
@@ -83,7 +85,7 @@ class ModelServer:
             said = {"role": "assistant", "content": f"{self.name} says yes"}
             await answer.write(_line({"message": said, "done": False}))
             end = {"message": {"role": "assistant", "content": ""}, "done": True}
-            counts = {"done_reason": "stop", "prompt_eval_count": 7, "eval_count": 3}
+            counts = {"done_reason": self.finish, "prompt_eval_count": 7, "eval_count": 3}
             await answer.write(_line(end | counts))
             return answer
         finally:

@@ -180,7 +180,7 @@ def test_answer_prints_the_answer_and_says_why_there_is_none(d: Daemon) -> None:
     ended(d, task_id)
     assert good(d, "answer", task_id) == "h says yes\n"
     assert json.loads(good(d, "answer", task_id, "--json")) == {
-        "id": task_id, "thinking": False, "text": "h says yes",
+        "id": task_id, "thinking": False, "text": "h says yes", "finish": "stop",
     }  # fmt: skip
     refused(d, 1, "showed no thinking", "answer", task_id, "--thinking")
     waiting = submit(d, "later", *LATER)
@@ -369,10 +369,63 @@ def test_an_id_that_nobody_has_is_exit_code_1(d: Daemon, args: tuple[str, ...]) 
 
 @pytest.mark.parametrize("args", [("limit", "no", "1"), ("pause", "no"), ("resume", "no"),
                                   ("limit", "no", "auto")])  # fmt: skip
-def test_a_host_that_is_not_there_is_exit_code_1_and_the_known_are_named(
+def test_a_host_that_is_not_there_is_exit_code_2_and_the_known_are_named(
     d: Daemon, args: tuple[str, ...]
 ) -> None:
-    refused(d, 1, "known: h, shut", *args)
+    refused(d, 2, "known: h, shut", *args)
+
+
+def test_a_list_of_what_is_not_there_says_so(d: Daemon) -> None:
+    refused(d, 2, "no host 'typo'; known: h, shut", "list", "--host", "typo")
+    refused(d, 2, "no type 'typo'; known: general, reasoning", "list", "-t", "typo", "--json")
+    done = run(d, "list", "--host", "shut", "--error", "nobody said this")
+    assert (done.returncode, done.stderr) == (0, "ygg: no task is like that\n")
+
+
+@pytest.mark.parametrize("command", ["loop", "check", "doctor"])
+def test_settings_that_are_not_there_are_exit_code_2_everywhere(
+    tmp_path: Path, command: str
+) -> None:
+    for missing in (tmp_path / "nowhere.yaml", tmp_path):
+        done = ygg(command, "--hosts", missing, "--state", tmp_path / "state")
+        assert done.returncode == 2, done.stderr
+        assert str(missing) in done.stderr
+
+
+@pytest.mark.parametrize("command", [("cancel",), ("next",), ("priority", "3"), ("hold",)])
+def test_an_id_that_fails_keeps_no_other_from_its_turn(d: Daemon, command: tuple[str, ...]) -> None:
+    ids = [submit(d, "later", *LATER) for _ in range(2)]
+    done = run(d, *command, ids[0], "typo", ids[1])
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ids
+    assert done.stderr.startswith("ygg: no task 'typo': ")
+    assert done.stderr.count("\n") == 1
+    good(d, "cancel", *ids)
+
+
+def test_ids_that_nobody_could_be_asked_about_are_counted() -> None:
+    done = ygg("hold", "a", "b", "c", "--url", "http://127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.endswith("; not known to be done: a and 2 ids after it\n")
+
+
+def test_a_cut_answer_is_said_to_be_cut(tmp_path: Path) -> None:
+    servers = Servers()
+    server = servers.start("h")
+    server.finish = "length"
+    with daemon(tmp_path / "d", hosts_yaml({"h": (server, 2)})) as d:
+        done = run(d, "submit", "--wait", "yes?")
+        assert (done.returncode, done.stdout) == (0, "h says yes\n")
+        assert "was cut after 3 tokens: raise the limit with --option num_" in done.stderr
+        task_id = json.loads(run(d, "list", "--json").stdout)["id"]
+        told = f"ygg: the answer of {task_id} was cut after 3 tokens"
+        done = run(d, "answer", task_id)
+        assert (done.returncode, done.stdout) == (0, "h says yes\n")
+        assert done.stderr.startswith(told)
+        done = run(d, "answer", task_id, "--json")
+        assert json.loads(done.stdout)["finish"] == "length"
+        assert done.stderr.startswith(told)
+    servers.close()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def register(commands: Commands) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from ygg.hostsfile import HostsFileError, read_fleet
+    from ygg.hostsfile import HostsFileError, HostsFileUnreadable, read_fleet
     from ygg.places import NoHostsFile, find_hosts_file
 
     try:
@@ -47,7 +47,7 @@ def _check(args: argparse.Namespace) -> int:
             print_json({"ok": False, "problems": error.problems})
         for problem in error.problems:
             print(printing.clean(problem), file=sys.stderr)
-        return FAILED
+        return WRONG_USE if isinstance(error, HostsFileUnreadable) else FAILED
     source, changes = _compare(args, fleet)
     warnings = _ask(fleet) if args.ask else []
     if args.json:

@@ -46,12 +46,14 @@ def _doctor(args: argparse.Namespace) -> int:
     import asyncio
 
     from ygg.doctor.findings import Report, is_well, summary, wrong
-    from ygg.hostsfile import HostsFileError, read_fleet
+    from ygg.hostsfile import HostsFileError, HostsFileUnreadable, read_fleet
     from ygg.places import NoHostsFile, find_hosts_file
 
     try:
         fleet = read_fleet(find_hosts_file(args.hosts, os.environ, Path.cwd()))
     except NoHostsFile as error:
+        return fail(str(error), WRONG_USE)
+    except HostsFileUnreadable as error:
         return fail(str(error), WRONG_USE)
     except HostsFileError as error:
         findings = [wrong(*_apart(problem)) for problem in error.problems]

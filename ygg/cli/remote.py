@@ -43,4 +43,6 @@ def remote(work: Work) -> Run:
 
 def exit_code(problem: Problem) -> int:
     """What was asked for can't be, or it can but not here and now."""
-    return WRONG_USE if problem.status in (400, 422) else FAILED
+    # A host that hosts.yaml does not have is as wrong as a type (422) that it does not have.
+    wrong = problem.status in (400, 422) or problem.kind == "unknown-host"
+    return WRONG_USE if wrong else FAILED

@@ -20,7 +20,7 @@ from ygg.cli.base import (
     say,
 )
 from ygg.cli.remote import exit_code, remote
-from ygg.cli.tasks import print_answer
+from ygg.cli.tasks import print_answer, tell_if_cut
 from ygg.printing import counted
 
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ async def _wait(client: Client, args: argparse.Namespace, accepted: TaskView) ->
         print_json(task)
     elif task.outcome == "done":
         print_answer(await client.answer(task_id))
+    tell_if_cut(task)
     if task.outcome != "done":
         return fail(f"{task_id} is {task.status}: {task.error or task.outcome}; "
                     f"`ygg show {task_id}`", FAILED)  # fmt: skip

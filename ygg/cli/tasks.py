@@ -7,9 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from ygg.cli.base import DONE, Commands, at_least, paper, print_json, say, show
+from ygg.cli.base import DONE, Commands, Wrong, at_least, paper, print_json, say, show
 from ygg.cli.remote import remote
-from ygg.printing import Cell, clean_text, table_lines
+from ygg.printing import Cell, clean_text, counted, table_lines
 
 if TYPE_CHECKING:
     from ygg.client import Client
@@ -101,9 +101,26 @@ async def _list(client: Client, args: argparse.Namespace) -> int:
         _print_table(chunk, headed=shown <= _CHUNK)
     if more and not args.json:
         say(f"these are the latest {limit}; --limit 0 lists all")
-    elif not shown and not args.json:
-        say("no task is like that")
+    elif not shown:
+        await _check_names(client, args)
+        if not args.json:
+            say("no task is like that")
     return DONE
+
+
+async def _check_names(client: Client, args: argparse.Namespace) -> None:
+    """Raises Wrong: nothing was found because there is no host, or type, of that name.
+
+    Only then asked: hosts and types that hosts.yaml no longer has may have tasks all the same.
+    """
+    if args.host is not None:
+        hosts = [host.name for host in await client.hosts()]
+        if args.host not in hosts:
+            raise Wrong(f"no host {args.host!r}; known: {', '.join(hosts)}")
+    if args.type is not None:
+        types = await client.types()
+        if args.type not in types:
+            raise Wrong(f"no type {args.type!r}; known: {', '.join(types)}")
 
 
 def _print_table(tasks: list[TaskView], *, headed: bool) -> None:
@@ -148,11 +165,25 @@ async def _why(client: Client, args: argparse.Namespace) -> int:
 
 async def _answer(client: Client, args: argparse.Namespace) -> int:
     text = await client.answer(args.id, thinking=args.thinking)
+    task = await client.task(args.id)
     if args.json:
-        print_json({"id": args.id, "thinking": args.thinking, "text": text})
+        from ygg.shapes import AnswerText
+
+        finish = None if task.answer is None else task.answer.finish
+        print_json(AnswerText(id=task.id, thinking=args.thinking, text=text, finish=finish))
     else:
         print_answer(text)
+    tell_if_cut(task)
     return DONE
+
+
+def tell_if_cut(task: TaskView) -> None:
+    """On standard error, so that half an answer is never taken for a whole one."""
+    if task.answer is not None and task.answer.finish == "length":
+        tokens = task.answer.completion_tokens
+        after = "" if tokens is None else f" after {counted(tokens, 'token')}"
+        sys.stdout.flush()
+        say(f"the answer of {task.id} was cut{after}: raise the limit with --option num_predict=N")
 
 
 def print_answer(text: str) -> None:

@@ -280,6 +280,11 @@ class Client:
     async def hosts(self) -> Sequence[HostStatus]:
         return (await self._call("GET", "/v1/hosts", Hosts)).hosts
 
+    async def types(self) -> Sequence[str]:
+        """Of tasks, the names, as hosts.yaml has them."""
+        found = await self._call("GET", "/v1/config", _Types)
+        return [type_.name for type_ in found.types]
+
     async def pin(
         self,
         host: str,
@@ -404,6 +409,16 @@ class _Tasks(msgspec.Struct, frozen=True):
     """What a batch is answered with."""
 
     tasks: tuple[TaskView, ...]
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Types(msgspec.Struct, frozen=True):
+    """Of the settings no more than is needed here."""
+
+    types: tuple[_Named, ...]
 
 
 class _Away:
