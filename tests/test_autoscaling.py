@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
 from tests.worlds import Failing, World, draft, fleet, run_virtual, world
 from ygg.fleet import Fleet, SlotSettings
+from ygg.health import Mode
 from ygg.journal import Event, Kind
 from ygg.resizes import Decision, DecisionAction, DecisionReason, Effect, LeaseHeld
 from ygg.stores.base import StoreError
 from ygg.stores.memory import MemoryStore
+from ygg.stores.operations import Operations
 
 pytestmark = pytest.mark.pure
+T = TypeVar("T")
 
 
 def decided(
@@ -121,9 +126,17 @@ def test_a_late_resize_overwrites_no_pin_and_none_that_has_gone_since() -> None:
     run_virtual(story())
 
 
+class Slow(MemoryStore):
+    """A store whose commits take a while: what is decided meanwhile rests on what was before."""
+
+    async def _commit(self, operation: Callable[[Operations], T]) -> T:
+        await asyncio.sleep(0.5)
+        return await super()._commit(operation)
+
+
 def test_of_a_pin_and_a_resize_at_once_the_pin_holds_and_gives_back_what_was() -> None:
     async def story(resize_first: bool) -> None:
-        async with world(fleet({"h": 3})) as w:
+        async with world(fleet({"h": 3}), store=Slow()) as w:
             pin = w.dispatcher.overrides.pin("h", 1)
             resize = effect(w, decided(3, 4))
             orders = [resize, pin] if resize_first else [pin, resize]
@@ -135,6 +148,50 @@ def test_of_a_pin_and_a_resize_at_once_the_pin_holds_and_gives_back_what_was() -
 
     for resize_first in (True, False):
         run_virtual(story(resize_first))
+
+
+def test_of_two_calls_at_once_each_resize_is_carried_out_once() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 3}), store=Slow()) as w:
+            found = await asyncio.gather(*(effect(w, decided(3, limit)) for limit in (4, 5, 4)))
+            assert found == [Effect.RESIZED, Effect.STALE, Effect.UNCHANGED]
+            assert len(resizes(w)) == 1
+
+    run_virtual(story())
+
+
+def test_a_server_that_runs_fewer_at_once_grows_no_limit_that_was_just_shrunk() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 4}), store=Slow()) as w:
+            await w.until(lambda: w.dispatcher.board.hosts["h"].mode is Mode.UP)
+            w.servers["h"].most_at_once = 3
+            shrink = effect(w, decided(4, 2, DecisionReason.MEMORY_HIGH))
+            found, _ = await asyncio.gather(shrink, w.dispatcher.look("h"))
+            assert (found, limit(w)) == (Effect.RESIZED, 2)
+
+    run_virtual(story())
+
+
+def test_a_late_resize_overwrites_no_limit_that_the_server_has_just_set() -> None:
+    async def story() -> None:
+        async with world(fleet({"h": 4}), store=Slow()) as w:
+            await w.until(lambda: w.dispatcher.board.hosts["h"].mode is Mode.UP)
+            w.servers["h"].most_at_once = 2
+            shrink = effect(w, decided(4, 1, DecisionReason.MEMORY_HIGH))
+            _, found = await asyncio.gather(w.dispatcher.look("h"), shrink)
+            assert (found, limit(w)) == (Effect.STALE, 2)
+
+    run_virtual(story())
+
+
+def test_the_pin_of_the_file_stands_and_is_named_with_its_line() -> None:
+    async def story() -> None:
+        async with world(bounded(start=2, max=6, pin=2, pin_line=7)) as w:
+            verdict = (await w.dispatcher.autoscaling.take("a", {"h": decided(2, 3)}))["h"]
+            assert verdict == (Effect.PINNED, "it is pinned at 2 in hosts.yaml:7")
+            assert limit(w) == 2
+
+    run_virtual(story())
 
 
 def test_a_late_resize_overwrites_no_edit_of_the_file() -> None:
