@@ -960,6 +960,61 @@ def test_an_accept_without_a_place_is_found() -> None:
     assert "bad_row" in found(history)
 
 
+# -- autoscalers ---------------------------------------------------------------------------------
+
+
+def scale(history: History, before: int, limit: int) -> None:
+    detail: dict[str, Json] = {"before": before, "limit": limit, "by": "n/1", "evidence": {}}
+    history.row(Kind.RESIZED, host="a", reason="wait", detail=detail)
+
+
+def test_an_autoscaler_that_saw_the_limit_may_change_it_also_after_a_restart() -> None:
+    history = History()
+    scale(history, 1, 3)
+    scale(history, 3, 2)
+    history.resize("a", 4)
+    scale(history, 4, 5)
+    history.open("d2")
+    history.configure(limits={"a": 5, "b": 1})
+    scale(history, 5, 4)
+    assert found(history) == {}
+
+
+def test_an_autoscaler_that_overrides_a_limit_that_it_had_not_seen_is_found() -> None:
+    history = History()
+    history.resize("a", 4)
+    scale(history, 1, 2)
+    assert found(history) == {"bad_resize": 1}
+    assert "a was resized from 1, but its limit was 4" in str(check(history).findings[0])
+    scale(history, 2, 3)  # the next one goes by what there is
+    assert found(history) == {"bad_resize": 1}
+
+
+def test_an_autoscaler_that_overrides_a_pin_is_found() -> None:
+    history = History()
+    history.row(Kind.PINNED, host="a", detail={"limit": 1})
+    scale(history, 1, 2)
+    assert found(history) == {"bad_resize": 1}
+    history = History()
+    history.row(Kind.PINNED, host="a", detail={"limit": 1})
+    history.row(Kind.UNPINNED, host="a")
+    scale(history, 1, 2)
+    assert found(history) == {}
+
+
+def test_of_resizes_before_the_last_start_that_pruning_left_nothing_is_said() -> None:
+    history = History()
+    scale(history, 1, 3)
+    scale(history, 3, 2)
+    horizon = history.rows.pop(-2).position
+    assert found(history, first_checked=horizon) == {}
+    assert found(history) == {"bad_resize": 1}
+    history.open("d2")
+    history.configure(limits={"a": 2, "b": 1})
+    scale(history, 1, 3)
+    assert found(history, first_checked=horizon) == {"bad_resize": 1}
+
+
 # -- pruning and the report ------------------------------------------------------------------
 
 

@@ -1,12 +1,12 @@
 """Proves a store's history from its journal, independently of the code that made it.
 
-Three questions are asked of the rows. Were the decisions right: did the least task that could start
-start, in a free slot of the first well option of its route (hindsight.py)? And is the life of
-each task legal: accepted once, run by one dispatcher at a time, moved only as the table of legal
-moves allows, and in the end where the store says it is (lives.py)? Are all of them there: no
-number left out, but by a prune? Reading rows and looking for answers on the disk is left to
-proof.py, printing to the command line. Pure, and streaming: it remembers open tasks, and two
-numbers of each closed one.
+Four questions are asked of the rows. Were the decisions right: did the least task that could start
+start, in a free slot of the first well option of its route (hindsight.py)? Is the life of each task
+legal: accepted once, run by one dispatcher at a time, moved only as the table of legal moves
+allows, and in the end where the store says it is (lives.py)? Did autoscalers leave pins alone, and
+limits that they had not seen (restraint.py)? Are all rows there: no number left out, but by a
+prune? Reading rows and looking for answers on the disk is left to proof.py, printing to the command
+line. Pure, and streaming: it remembers open tasks, and two numbers of each closed one.
 
 What it takes rows to mean, which is what a store has to write:
 
@@ -24,6 +24,7 @@ What it takes rows to mean, which is what a store has to write:
   progress, with the dead one's fence. The new one has seen all rows before its OPENED. Its fleet
   is empty until CONFIGURED; then hosts are down, options well and nothing paused until rows say
   otherwise. Starts that were decided and never claimed leave no trace and need none.
+- RESIZED by an autoscaler carries its `evidence` and, as `before`, the limit that it saw.
 - A host that a reload takes away is forgotten once it runs nothing; back before, it keeps its
   mode and its pause.
 - Pruning takes away all rows of a closed task or none, and rows about no task only from before
@@ -41,6 +42,7 @@ from ygg.findings import FindingKind, Findings, Report
 from ygg.hindsight import Hindsight
 from ygg.journal import Event, Kind
 from ygg.lives import Lives, Stored
+from ygg.restraint import Restraint
 
 
 class Checker:
@@ -53,6 +55,7 @@ class Checker:
         self._findings = Findings(first_checked=first_checked)
         self._lives = Lives(self._findings)
         self._hindsight = Hindsight(self._findings)
+        self._restraint = Restraint(self._findings)
         self._rows = 0
         self._last = 0
 
@@ -63,6 +66,7 @@ class Checker:
             self._findings.add(FindingKind.BAD_ROW, event, message)
             return
         self._count(event.position)
+        self._restraint.feed(event)
         legal = self._lives.feed(event)
         if event.kind in (Kind.STARTED, Kind.MISSED):
             self._hindsight.start(event, legal=legal)

@@ -1,6 +1,7 @@
 """What a check of a store's history can find, and how it is told to people.
 
-Finding it is left to lives.py (what became of tasks) and hindsight.py (what was decided).
+Finding it is left to lives.py (what became of tasks), hindsight.py (what was decided) and
+restraint.py (what autoscalers did to limits).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class FindingKind(StrEnum):
     DOUBLE_START = "double_start"
     #: It started on a semaphore without a free slot.
     LIMIT_BREAK = "limit_break"
+    #: An autoscaler overrode a pin, or a limit that it had not seen.
+    BAD_RESIZE = "bad_resize"
     #: A step that the table of legal moves, or a hold, does not allow.
     ILLEGAL_MOVE = "illegal_move"
     #: It started where it must not: not on its route, or down, resting, paused, on trial.
