@@ -14,6 +14,7 @@ import msgspec
 
 from autoscaler.observed import Signals
 from autoscaler.policy import Action, Reason
+from ygg.tasks import Json
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,13 +46,18 @@ _DECODER: Final = msgspec.json.Decoder(Record)
 
 def encoded(record: Record) -> bytes:
     """A line, with its end."""
-    plain = msgspec.to_builtins(record)
+    return _ENCODER.encode(as_plain(record)) + b"\n"
+
+
+def as_plain(record: Record) -> dict[str, Json]:
+    """As it is in its line."""
+    plain: dict[str, Json] = msgspec.to_builtins(record)
     plain["signals"] = {
         name: value
-        for name, value in plain["signals"].items()
+        for name, value in msgspec.to_builtins(record.signals).items()
         if name not in _USUAL or getattr(record.signals, name) != _USUAL[name]
     }
-    return _ENCODER.encode(plain) + b"\n"
+    return plain
 
 
 def decoded(lines: Iterable[bytes], host: str | None = None) -> Iterator[Record]:

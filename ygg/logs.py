@@ -141,14 +141,17 @@ def _by_thread(seconds: float, function: Callable[[], None]) -> None:
     timer.start()
 
 
-def start_logging(folder: Path, *, verbose: bool) -> LogLines:
-    """Standard error and `folder`/ygg.log. A folder that takes no log does not stop the daemon."""
+def start_logging(folder: Path, *, verbose: bool, name: str = "ygg.log") -> LogLines:
+    """Standard error and a file in `folder`: one process to a file, for each turns its own over.
+
+    A folder that takes no log does not stop the daemon.
+    """
     file: LogFile | None = None
     trouble = ""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
         file = LogFile(
-            folder / "ygg.log",
+            folder / name,
             maxBytes=_FILE_BYTES,
             backupCount=_FILES,
             encoding="utf-8",

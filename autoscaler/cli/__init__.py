@@ -1,0 +1,122 @@
+"""`ygg-autoscaler`: parse, call, print, exit code; nothing else.
+
+Exit codes: 0 done, 1 it failed, 2 wrong use, 3 the dispatcher can't be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from autoscaler.cli.base import Failed, fail
+from ygg.cli.base import DONE, INTERRUPTED, Help, duration
+from ygg.version import VERSION
+
+_EXAMPLES: Final = """\
+examples:
+  ygg-autoscaler                            # run it beside the dispatcher
+  ygg-autoscaler --dry-run                  # decide and show, touch nothing
+  ygg-autoscaler explain fenrir             # why is the limit what it is?
+  ygg-autoscaler history fenrir --last 6h   # limit, utilization, memory and wait as a chart
+  ygg-autoscaler replay .ygg/autoscaler --host fenrir --set memory_high_ratio=0.85
+                                            # what would another setting have decided?
+
+It needs hosts.yaml (for the exporters and its own settings) and the dispatcher's address. Limits
+change only while it runs, within the bounds of hosts.yaml, and never against a pin.
+exit codes: 0 done, 1 it failed, 2 wrong use, 3 the dispatcher can't be reached"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    try:
+        if args.command is None:
+            from autoscaler.cli.running import run
+
+            return run(args)
+        from autoscaler.cli import telling
+
+        commands = {
+            "explain": telling.explain, "history": telling.history, "replay": telling.replay,
+        }  # fmt: skip
+        return commands[args.command](args)
+    except Failed as error:
+        return fail(error)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away, as `| head` does
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ygg-autoscaler",
+        description="Sets the limits of GPU hosts by what their GPUs and the backlog show.",
+        epilog=_EXAMPLES,
+        formatter_class=Help,
+    )
+    parser.add_argument("--version", action="version", version=f"ygg-autoscaler {VERSION}")
+    _places(parser, default=None)
+    _url(parser, default=None)
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where its own metrics are")
+    parser.add_argument("--dry-run", action="store_true", help="decide and show, resize nothing")
+    parser.add_argument("--verbose", action="store_true", help="log more")
+    commands = parser.add_subparsers(
+        title="commands (without one it runs)", metavar="COMMAND", dest="command"
+    )
+    explain = _command(
+        commands, "explain", "say why a host's limit is what it is, and what it waits for",
+        "ygg-autoscaler explain fenrir",
+    )  # fmt: skip
+    explain.add_argument("host", metavar="HOST")
+    _url(explain, default=argparse.SUPPRESS)
+    history = _command(
+        commands, "history", "draw a host's limit, utilization, memory and wait over time",
+        "ygg-autoscaler history fenrir --last 6h",
+    )  # fmt: skip
+    history.add_argument("host", metavar="HOST")
+    history.add_argument(
+        "--last", type=duration, default=3600.0, metavar="DURATION", help="how far back (1h)"
+    )
+    replay = _command(
+        commands, "replay", "decide anew on recorded evidence, with other settings",
+        "ygg-autoscaler replay .ygg/autoscaler --set memory_high_ratio=0.85",
+    )  # fmt: skip
+    replay.add_argument("file", metavar="FILE", help="records: a file, or the folder of them")
+    replay.add_argument("--host", help="of this host only")
+    replay.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="a key of hosts.yaml's `autoscaler:`; may be given several times",
+    )  # fmt: skip
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    help_: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.",
+        epilog=f"example: {example}", formatter_class=Help,
+    )  # fmt: skip
+    # Without a default here: it would undo what was given before the command's name.
+    _places(command, default=argparse.SUPPRESS)
+    command.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    return command
+
+
+def _places(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument("--hosts", metavar="FILE", default=default, help="hosts.yaml (YGG_HOSTS)")
+    parser.add_argument(
+        "--state", metavar="DIR", default=default, help="folder of the records (YGG_STATE)"
+    )
+
+
+def _url(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--url", default=default, help="the dispatcher (YGG_URL; default http://127.0.0.1:8765)"
+    )

@@ -1,0 +1,136 @@
+"""`ygg-autoscaler` without a command: the composition root of the autoscaler's own process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import secrets
+import signal
+import socket
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+import uvloop
+from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
+from prometheus_client.process_collector import ProcessCollector
+
+from autoscaler.cli.base import Failed, fleet_of, places_of, records_folder
+from autoscaler.dispatcher import WebDispatcher
+from autoscaler.exposition import LoopCollector
+from autoscaler.loop import Loop
+from autoscaler.prometheus import PrometheusSources
+from autoscaler.recorder import Recorder
+from autoscaler.server import CantServe, serving
+from autoscaler.settings import Settings, SettingsError, make_settings
+from autoscaler.sightings import Sources
+from autoscaler.sources import WebSources
+from autoscaler.targets import targets_of
+from autoscaler.watch import Watch
+from ygg.addresses import parse_host_port
+from ygg.cli.base import DONE, FAILED, WRONG_USE
+from ygg.client import Client, Limits, WrongSettings
+from ygg.fleet import Fleet
+from ygg.logs import start_logging
+from ygg.version import VERSION
+
+log = logging.getLogger("ygg.autoscaler")
+
+#: One connection to each source stays open between two looks.
+_FILES_WANTED: Final = 65536
+#: The dispatcher is asked again in the next round: no call is repeated within one.
+_LIMITS: Final = Limits(connect_seconds=3.0, call_seconds=10.0, retry_pauses=(), connections=2)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Until a signal. Raises Failed."""
+    fleet = fleet_of(args)
+    settings = settings_of(fleet, args)
+    places = places_of(args, fleet)
+    lines = start_logging(places.logs, verbose=args.verbose, name="ygg-autoscaler.log")
+    _raise_file_limit()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(fleet, settings, Recorder(records_folder(places.state)), args.url))
+    except WrongSettings as error:
+        raise Failed(str(error), WRONG_USE) from error
+    except CantServe as error:
+        raise Failed(str(error), FAILED) from error
+    finally:
+        lines.close()
+    return DONE
+
+
+def settings_of(fleet: Fleet, args: argparse.Namespace) -> Settings:
+    """The file's, and over them what the command line says. Raises Failed."""
+    try:
+        settings = make_settings(fleet.autoscaler)
+        if args.listen is not None:
+            settings = replace(settings, listen=str(parse_host_port(args.listen)))
+    except SettingsError as error:
+        raise Failed(f"{fleet.file}: {error}", WRONG_USE) from error
+    except ValueError as error:
+        raise Failed(f"--listen is {args.listen!r}: {error}", WRONG_USE) from error
+    return replace(settings, dry_run=settings.dry_run or args.dry_run)
+
+
+async def _run(fleet: Fleet, settings: Settings, recorder: Recorder, url: str | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Client(url, limits=_LIMITS) as client:
+        loop = _loop(fleet, settings, recorder, client)
+        registry = make_registry()
+        registry.register(LoopCollector(loop))
+        async with serving(settings.listen, registry, lambda: loop.standing.lead) as address:
+            log.info(
+                "event=serving version=%s pid=%d url=http://%s dispatcher=%s hosts=%d dry_run=%s",
+                VERSION, os.getpid(), address, client.url, len(loop.watch.hosts), settings.dry_run,
+            )  # fmt: skip
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(loop.run(), name="autoscaler")
+                await stop.wait()
+                running.cancel()
+    log.info("event=ended")
+
+
+def _loop(fleet: Fleet, settings: Settings, recorder: Recorder, client: Client) -> Loop:
+    watch = Watch(settings, targets_of(fleet))
+    dispatcher = WebDispatcher(client)
+    sources: Sources
+    if settings.prometheus is None:
+        sources = WebSources(
+            watch.sources(), dispatcher, scrape_seconds=settings.scrape_seconds,
+            pause_seconds_max=settings.stale_seconds / 3,
+        )  # fmt: skip
+    else:
+        sources = PrometheusSources(
+            settings.prometheus, watch.sources(), dispatcher_url=client.url,
+            scrape_seconds=settings.scrape_seconds, stale_seconds=settings.stale_seconds,
+        )  # fmt: skip
+    return Loop(watch, sources, dispatcher, recorder, holder=holder_name(), wall=time.time)
+
+
+def holder_name() -> str:
+    """Another one at every start: an older one of ours that still runs is another one too."""
+    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
+def make_registry() -> CollectorRegistry:
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
+    registry = CollectorRegistry()
+    info = Gauge("ygg_build_info", "The running version.", ["version"], registry=registry)
+    info.labels(VERSION).set(1)
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def _raise_file_limit() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_WANTED if most == resource.RLIM_INFINITY else min(_FILES_WANTED, most)
+    with suppress(OSError, ValueError):  # then fewer hosts can be looked at at once
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

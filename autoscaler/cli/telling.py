@@ -1,0 +1,239 @@
+"""The commands that read records: explain, history, replay."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+from autoscaler.chart import chart
+from autoscaler.cli.base import Failed, records_of
+from autoscaler.explain import limit_of, sentences, story_of
+from autoscaler.recorder import read_records
+from autoscaler.records import Record, as_plain
+from autoscaler.replay import IN_THE_EVIDENCE, NO_MATTER, Replayed
+from autoscaler.replay import replay as replayed
+from autoscaler.settings import Settings, SettingsError, make_settings
+from autoscaler.words import waits_for, why
+from ygg.cli.base import DONE, FAILED, UNREACHABLE, WRONG_USE, paper, print_json, show
+from ygg.client import Client, Problem, Unreachable, WrongSettings
+from ygg.hostsfile import HostsFileError, parse_fleet, read_fleet
+from ygg.places import NoHostsFile, find_hosts_file
+from ygg.shapes import HostStatus
+
+#: Of decisions that differ, so many are shown.
+_SHOWN: Final = 40
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Raises Failed."""
+    settings = _settings(args)
+    story = story_of(_records(records_of(args), args.host))
+    if story is None:
+        return _as_the_dispatcher_has_it(args)
+    if args.json:
+        last, change = story.last, story.change
+        print_json(
+            {
+                "host": last.host,
+                "limit": limit_of(story),
+                "why": why(last, settings),
+                "waits_for": waits_for(last, settings),
+                "sentences": list(sentences(story, settings, time.time())),
+                "last": as_plain(last),
+                "changed_at": None if change is None else change.at,
+                "changed_from": None if change is None else change.before,
+                "changed_by": (
+                    None if change is None or change.by is None else as_plain(change.by)
+                ),
+            }
+        )
+        return DONE
+    on = paper()
+    for sentence in sentences(story, settings, time.time()):
+        show(on.wrap(sentence, "  "))
+    return DONE
+
+
+def history(args: argparse.Namespace) -> int:
+    """Raises Failed."""
+    end = time.time()
+    begin = end - args.last
+    settings = _settings(args)
+    found = [r for r in _records(records_of(args), args.host) if begin <= r.at <= end]
+    if not found:
+        raise _nothing(args)
+    if args.json:
+        for record in found:
+            print_json(as_plain(record))
+        return DONE
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    show(chart(found, settings, begin=begin, end=end, width=paper().width or 80, plain=plain))
+    return DONE
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Raises Failed."""
+    settings = _settings(args)
+    others = _changed(settings, args.set)
+    path = Path(args.file)
+    if not path.exists():
+        raise Failed(f"{path}: there is no such file or folder of records", WRONG_USE)
+    total = differing = strange = 0
+    rows: list[Replayed] = []
+    for one in replayed(_records(path, args.host), settings, others):
+        total += 1
+        strange += not one.is_as_recorded
+        if one.differs:
+            differing += 1
+            if args.json:
+                print_json(_difference(one))
+            elif len(rows) < _SHOWN:
+                rows.append(one)
+    if not total:
+        raise Failed(f"{path}: no decisions are recorded there", FAILED)
+    if not args.json:
+        show(_told(rows, total=total, differing=differing, strange=strange))
+    return DONE
+
+
+def _as_the_dispatcher_has_it(args: argparse.Namespace) -> int:
+    """The autoscaler may run on another machine: its last decision is told there too."""
+    try:
+        found = asyncio.run(_ask(args.url, args.host))
+    except WrongSettings as error:
+        raise Failed(str(error), WRONG_USE) from error
+    except Unreachable as error:
+        raise Failed(f"{_nothing(args)}; and {error}", UNREACHABLE) from error
+    except Problem as problem:
+        raise Failed(f"{_nothing(args)}; and the dispatcher says: {problem}", FAILED) from problem
+    if found is None or found.decision is None:
+        raise _nothing(args)
+    decision = found.decision
+    if args.json:
+        print_json({"host": found.name, "limit": found.limit, "decision": decision})
+        return DONE
+    numbers = ", ".join(f"{k} {v}" for k, v in decision.evidence.items() if v is not None)
+    on = paper()
+    show(on.wrap(f"{found.name}: the limit is {found.limit}, within {found.min} to {found.max}."))
+    show(
+        on.wrap(
+            f"The last decision, at {decision.at}: {decision.action}, limit {decision.limit}, "
+            f"reason {decision.reason}, {decision.effect} ({numbers}).", "  ",
+        )
+    )  # fmt: skip
+    return DONE
+
+
+async def _ask(url: str | None, host: str) -> HostStatus | None:
+    async with Client(url) as client:
+        return next((one for one in await client.hosts() if one.name == host), None)
+
+
+# -- what is needed ------------------------------------------------------------------------------
+
+
+def _records(path: Path, host: str | None) -> Iterator[Record]:
+    """Where nothing was written yet there are none. Raises Failed."""
+    if not path.exists():
+        return
+    try:
+        yield from read_records(path, host)
+    except OSError as error:
+        raise Failed(
+            f"{path}: the records can't be read: {error.strerror or error}", FAILED
+        ) from error
+
+
+def _nothing(args: argparse.Namespace) -> Failed:
+    folder = records_of(args)
+    return Failed(
+        f"no decision about {args.host!r} is recorded in {folder}: is that its name, does "
+        "`ygg-autoscaler` run, and with this --state? (`ygg status` has the last decision, too)",
+        FAILED,
+    )
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """hosts.yaml's, or the defaults where there is none. Raises Failed."""
+    try:
+        fleet = read_fleet(find_hosts_file(args.hosts, os.environ, Path.cwd()))
+        return make_settings(fleet.autoscaler)
+    except NoHostsFile:
+        return Settings()
+    except (HostsFileError, SettingsError) as error:
+        raise Failed(str(error), WRONG_USE) from error
+
+
+def _changed(settings: Settings, given: list[str]) -> Settings:
+    """With what `--set KEY=VALUE` says, read as hosts.yaml is. Raises Failed."""
+    for text in given:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals:
+            raise Failed(
+                f"--set {text}: write KEY=VALUE, such as memory_high_ratio=0.85", WRONG_USE
+            )
+        if key in IN_THE_EVIDENCE:
+            raise Failed(
+                f"--set {key}: the evidence was recorded with it, nothing else can be made of it",
+                WRONG_USE,
+            )
+        if key in NO_MATTER:
+            raise Failed(f"--set {key}: it does not change what is decided", WRONG_USE)
+        file = f"hosts: {{h: {{url: 'http://h'}}}}\nautoscaler: {{{key}: {value}}}"
+        try:
+            read = parse_fleet(file, "--set").autoscaler
+            settings = replace(settings, **read)  # type: ignore[arg-type]  # checked when it was read
+        except HostsFileError as error:
+            why = "; ".join(problem.partition(": ")[2] for problem in error.problems)
+            raise Failed(f"--set {text}: {why}", WRONG_USE) from error
+        except SettingsError as error:
+            raise Failed(f"--set {text}: {error}", WRONG_USE) from error
+    return settings
+
+
+# -- what is shown -------------------------------------------------------------------------------
+
+
+def _difference(one: Replayed) -> dict[str, object]:
+    return {
+        "at": one.record.at,
+        "host": one.record.host,
+        "limit": one.record.limit,
+        "before": {k: v for k, v in asdict(one.before).items() if k != "evidence"},
+        "after": {k: v for k, v in asdict(one.after).items() if k != "evidence"},
+    }
+
+
+def _told(rows: list[Replayed], *, total: int, differing: int, strange: int) -> Iterator[str]:
+    on = paper()
+    if rows:
+        yield from on.table(
+            ["TIME", "HOST", "LIMIT", "DECIDED", "OTHERWISE"],
+            [
+                [
+                    time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.record.at)),
+                    one.record.host,
+                    one.record.limit,
+                    f"{one.before.limit} ({one.before.reason})",
+                    f"{one.after.limit} ({one.after.reason})",
+                ]
+                for one in rows
+            ],
+        )
+        yield ""
+    if differing > len(rows):
+        yield f"... and {differing - len(rows)} more; --json has them all"
+    yield f"{differing} of {total} decisions would want another limit."
+    if strange:
+        yield from on.wrap(
+            f"{strange} of them are not even as recorded with the settings of now: they were "
+            "others then, or the records begin in the middle of a run."
+        )

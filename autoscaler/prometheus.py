@@ -1,0 +1,209 @@
+"""Everything out of one Prometheus server, for people who scrape it all there already.
+
+One query a look: what it answers is put together again as the pages that it came from, so that
+they are read like any others. A page is handed on when Prometheus has scraped it anew; its age is
+told by the samples, so a target that died there grows old here too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from autoscaler.readings import ENGINE_NAMES, QUEUE_NAMES
+from autoscaler.sightings import Kind, Sighting, Source, Taker
+from ygg.exporters import DIALECTS
+from ygg.faults import Failure
+from ygg.hosts.blame import apart
+from ygg.hosts.http import BODY_BYTES_MAX, Client, open_session
+
+_PORTS: Final = {"http": 80, "https": 443}
+#: Labels that Prometheus adds, and what it puts before a target's own of the same name.
+_ITS_OWN: Final = ("__name__", "instance", "job")
+_EXPORTED: Final = "exported_"
+_DISPATCHER: Final = Source(kind=Kind.DISPATCHER, url="")
+
+
+class NoAnswer(Exception):
+    """Prometheus did not answer as it should; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one target showed when it was last scraped."""
+
+    text: str
+    #: By Prometheus's clock.
+    at: float
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str]
+    values: list[tuple[float, str]]
+
+
+class _Data(msgspec.Struct):
+    result: list[_Series]
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data | None = None
+    error: str = ""
+
+
+def query(seconds: float) -> str:
+    """For every line that any reader wants, as it was scraped in the last so many seconds."""
+    prefixes = sorted({f"{dialect.prefix}.+" for dialect in DIALECTS})
+    names = "|".join([*sorted(QUEUE_NAMES), *sorted(ENGINE_NAMES), *prefixes])
+    return f'{{__name__=~"{names}"}}[{max(1, round(seconds))}s]'
+
+
+def read_pages(body: bytes) -> Mapping[str, Page]:
+    """The pages by the `instance` of their target. Raises NoAnswer."""
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except msgspec.DecodeError as error:
+        raise NoAnswer(f"what answers is no Prometheus ({error})") from error
+    if answer.data is None or answer.status != "success":
+        raise NoAnswer(f"Prometheus says: {answer.error or answer.status}")
+    instances: dict[str, list[_Series]] = {}
+    for series in answer.data.result:
+        if series.values:
+            instances.setdefault(series.metric.get("instance", ""), []).append(series)
+    return {instance: _page(series) for instance, series in instances.items()}
+
+
+def _page(series: Sequence[_Series]) -> Page:
+    at = max(one.values[-1][0] for one in series)
+    # What the last scrape did not have any more is of a scrape before it.
+    return Page("".join(_lines(one for one in series if one.values[-1][0] == at)), at)
+
+
+def _lines(series: Iterable[_Series]) -> Iterator[str]:
+    for one in series:
+        name = one.metric.get("__name__", "")
+        # What the target's own labels were where Prometheus has others of these names.
+        own = {
+            key.removeprefix(_EXPORTED): value
+            for key, value in one.metric.items()
+            if f"{_EXPORTED}{key}" not in one.metric and key not in _ITS_OWN
+        }
+        labels = ",".join(f"{key}={json.dumps(own[key], ensure_ascii=False)}" for key in own)
+        yield f"{name}{{{labels}}} {one.values[-1][1]}\n"
+
+
+def instance_of(url: str, instances: Collection[str]) -> str | None:
+    """The target with this address: HOST:PORT, or (where people name it so) the HOST alone."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    named = f"[{host}]" if ":" in host else host
+    port = parts.port or _PORTS.get(parts.scheme, 0)
+    return next((name for name in (f"{named}:{port}", host) if name in instances), None)
+
+
+def dispatcher_of(url: str, pages: Mapping[str, Page]) -> str:
+    """The target that is the dispatcher. Raises NoAnswer."""
+    having = [name for name, page in pages.items() if "ygg_host_slots_limit{" in page.text]
+    found = instance_of(url, having)
+    if found is not None:
+        return found
+    if len(having) == 1:
+        return having[0]
+    if not having:
+        raise NoAnswer("Prometheus has no metrics of the dispatcher: scrape its /metrics")
+    raise NoAnswer(
+        f"Prometheus has {len(having)} dispatchers ({', '.join(sorted(having))}), and none is at "
+        f"{url}: say which with --url"
+    )
+
+
+class PrometheusSources:
+    """One server in place of all sources.
+
+    Args:
+        url: of Prometheus.
+        sources: exporters and model servers.
+        dispatcher_url: which of several dispatchers is meant.
+        scrape_seconds: between two looks.
+        stale_seconds: older samples are not asked for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        sources: Sequence[Source],
+        *,
+        dispatcher_url: str,
+        scrape_seconds: float,
+        stale_seconds: float,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._sources = sources
+        self._dispatcher_url = dispatcher_url
+        self._scrape_seconds = scrape_seconds
+        self._path = f"/api/v1/query?query={quote(query(stale_seconds))}"
+        #: Of each source, when its last page was scraped.
+        self._seen: dict[Source, float] = {}
+
+    async def follow(self, take: Taker) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        async with open_session() as session:
+            for turn in itertools.count(1):
+                try:
+                    pages = read_pages(await self._fetch(Client(session, self._url)))
+                except NoAnswer as error:
+                    self._nothing(take, f"{self._url}: {error}")
+                else:
+                    self._hand_on(take, pages, loop.time())
+                await asyncio.sleep(max(0.0, due + turn * self._scrape_seconds - loop.time()))
+
+    async def _fetch(self, client: Client) -> bytes:
+        """Raises NoAnswer."""
+        try:
+            body = await client.fetch(self._path)
+        except Failure as failure:
+            why = apart(failure)[0].removeprefix(f"{self._url}: ")
+            raise NoAnswer(why.replace(self._path, "the query")) from failure
+        if len(body) >= BODY_BYTES_MAX:
+            raise NoAnswer(
+                f"the answer has more than {BODY_BYTES_MAX >> 20} MiB: leave out `prometheus:`, so "
+                "that each source is asked itself"
+            )
+        return body
+
+    def _hand_on(self, take: Taker, pages: Mapping[str, Page], now: float) -> None:
+        newest = max((page.at for page in pages.values()), default=0.0)
+        try:
+            self._page(
+                take, _DISPATCHER, pages[dispatcher_of(self._dispatcher_url, pages)], now, newest
+            )
+        except NoAnswer as error:
+            take(Sighting(source=_DISPATCHER, at=now, trouble=str(error)))
+        for source in self._sources:
+            instance = instance_of(source.url, pages)
+            if instance is None:
+                # Not known to be absent: a server whose memory is full by design may be meant.
+                why = f"{self._url} has nothing of {source.url}: scrape it there"
+                take(Sighting(source=source, at=now, trouble=why))
+            else:
+                self._page(take, source, pages[instance], now, newest)
+
+    def _page(self, take: Taker, source: Source, page: Page, now: float, newest: float) -> None:
+        """Hand it on, if it was scraped anew: the same again makes nothing younger."""
+        if page.at > self._seen.get(source, 0.0):
+            self._seen[source] = page.at
+            take(Sighting(source=source, at=now - (newest - page.at), text=page.text))
+
+    def _nothing(self, take: Taker, why: str) -> None:
+        now = asyncio.get_running_loop().time()
+        for source in (_DISPATCHER, *self._sources):
+            take(Sighting(source=source, at=now, trouble=why))

@@ -1,0 +1,378 @@
+"""The closed loop between real processes over real HTTP: dispatcher, exporter, autoscaler.
+
+The exporter has the real pynvml, on a stand-in of NVIDIA's library whose card a test steers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from autoscaler.recorder import read_records
+from autoscaler.records import Record
+from tests.autoscaler.test_gpu_exporter import Exporter, standing_in
+from tests.nvml import StandIn
+from tests.system.daemons import Daemon, ModelServer, Servers, daemon, until
+
+pytestmark = pytest.mark.system
+
+#: The rule's own, shortened: a window is 3 s, an interval 1 s.
+SHORT = (
+    "autoscaler: {listen: '127.0.0.1:0', scrape_seconds: 1, decide_seconds: 1, stale_seconds: 5, "
+    "memory_window_seconds: 1, window_seconds: 3, trial_piece_seconds: 1, "
+    "shrink_cooldown_seconds: 1, growth_after_shrink_seconds: 2, growth_after_growth_seconds: 2, "
+    # The stand-in says the same until it is told otherwise.
+    "frozen_samples: 1000}\n"
+)
+
+
+@dataclass
+class Autoscaler:
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+    records: Path
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def decisions(self) -> list[Record]:
+        return list(read_records(self.records)) if self.records.is_dir() else []
+
+    def decided(self, reason: str, *, times: int = 1) -> Callable[[], bool]:
+        return lambda: sum(r.reason == reason for r in self.decisions()) >= times
+
+
+@contextmanager
+def autoscaler(state: Path, url: str, *args: str, token: str | None = None) -> Iterator[Autoscaler]:
+    log = state / f"autoscaler-{len(list(state.glob('autoscaler-*.log')))}.log"
+    env = {**os.environ, **({"YGG_TOKEN": token} if token else {})}
+    with log.open("a") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "autoscaler.cli", "--hosts", str(state / "hosts.yaml"),
+             "--state", str(state), "--url", url, *args],
+            stdout=out, stderr=out, text=True, env=env,
+        )  # fmt: skip
+    try:
+        served = ""
+
+        def serving() -> bool:
+            nonlocal served
+            assert process.poll() is None, log.read_text()[-3000:]
+            for line in log.read_text().splitlines():
+                if "event=serving" in line:
+                    served = line.split("url=")[1].split()[0]
+            return bool(served)
+
+        until(serving)
+        yield Autoscaler(process, served, log, state / "autoscaler")
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+
+
+def hosts_yaml(server: ModelServer, exporter: Exporter, *, slots: str, more: str = "") -> str:
+    return (
+        f"hosts: {{h: {{url: '{server.url}', api: ollama, model: m, slots: {slots}, "
+        f"gpu: {{exporter: '{exporter.url}/metrics'}}{more}}}}}\n" + SHORT
+    )
+
+
+@dataclass
+class Machine:
+    """A host with a card, and a dispatcher in front of it with more to do than it can."""
+
+    card: StandIn
+    exporter: Exporter
+    dispatcher: Daemon
+    state: Path
+    servers: Servers
+    server: ModelServer
+
+    def tasks_end(self) -> None:
+        self.servers.gate(self.server, is_open=True)
+
+    def limit(self) -> int:
+        (host,) = self.dispatcher.client.call("GET", "/v1/hosts")["hosts"]
+        limit: int = host["limit"]
+        return limit
+
+
+@contextmanager
+def machine(
+    tmp_path: Path, *, slots: str, more: str = "", card: Mapping[str, object] | None = None
+) -> Iterator[Machine]:
+    servers = Servers()
+    try:
+        server = servers.start("h")
+        servers.gate(server, is_open=False)
+        with standing_in(tmp_path, **(card or {})) as (driver, exporter):
+            state = tmp_path / "state"
+            text = hosts_yaml(server, exporter, slots=slots, more=more)
+            with daemon(state, text) as dispatcher:
+                tasks = [{"title": f"task {number}"} for number in range(20)]
+                dispatcher.client.call("POST", "/v1/tasks", tasks)
+                yield Machine(driver, exporter, dispatcher, state, servers, server)
+                servers.gate(server, is_open=True)
+    finally:
+        servers.close()
+
+
+def ygg_autoscaler(machine: Machine, *args: str) -> subprocess.CompletedProcess[str]:
+    files = ["--hosts", str(machine.state / "hosts.yaml"), "--state", str(machine.state)]
+    return subprocess.run(
+        [sys.executable, "-m", "autoscaler.cli", *args, *files],
+        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def reasons(records: Sequence[Record]) -> list[str]:
+    return [record.reason.value for record in records]
+
+
+def test_memory_over_its_threshold_shrinks_and_a_queue_at_low_utilization_grows(
+    tmp_path: Path,
+) -> None:
+    with (
+        machine(
+            tmp_path, slots="{start: 2, min: 1, max: 4}", card={"0.memory_used": 2_000_000_000}
+        ) as m,
+        autoscaler(m.state, m.dispatcher.url) as scaler,
+    ):
+        until(lambda: any(r.action == "grow" for r in scaler.decisions()))
+        assert m.limit() > 2
+        grown = next(r for r in scaler.decisions() if r.action == "grow")
+        assert (grown.reason, grown.limit, grown.wanted) == ("low_utilization", 2, 3)
+        assert grown.effect == "resized"
+
+        limit = m.limit()
+        m.card.set({"0.memory_used": 7_600_000_000})
+        until(scaler.decided("memory_high"))
+        assert m.limit() < limit
+        seen = [r for r in scaler.decisions() if r.signals.memory is not None]
+        high = [r for r in seen if r.signals.memory is not None and r.signals.memory.last > 0.9]
+        # Within two intervals from the first that saw it.
+        assert "memory_high" in reasons(high[:2])
+
+        until(scaler.decided("draining"))  # tasks run on, and none is killed
+        m.tasks_end()
+        until(scaler.decided("memory_at_min"))
+        said = ygg_autoscaler(m, "explain", "h")
+        assert said.returncode == 0, said.stderr
+        assert "h: the limit is 1, within 1 to 4." in said.stdout
+        assert "memory is 95% full, over 90%" in said.stdout
+        chart = ygg_autoscaler(m, "history", "h")
+        assert "memory" in chart.stdout
+        assert "memory_high" in chart.stdout
+        same = ygg_autoscaler(m, "replay", str(m.state / "autoscaler"), "--json")
+        assert (same.returncode, same.stdout) == (0, "")
+        other = ygg_autoscaler(
+            m, "replay", str(m.state / "autoscaler"), "--set", "memory_high_ratio=0.96",
+            "--json", "--set", "memory_urgent_ratio=0.97",
+        )  # fmt: skip
+        assert '"memory_high"' in other.stdout, other.stderr
+
+        page = scaler.get("/metrics")
+        assert 'ygg_autoscaler_signal{host="h",signal="memory"} 0.95' in page
+        assert 'ygg_autoscaler_threshold{host="h",signal="memory"} 0.9' in page
+        assert 'ygg_autoscaler_desired{host="h"} 1.0' in page
+        assert (
+            'ygg_autoscaler_decisions_total{action="shrink",host="h",reason="memory_high"}' in page
+        )
+        assert 'ygg_autoscaler_signal_age_seconds{host="h",source="gpu"}' in page
+        assert json.loads(scaler.get("/livez")) == {"live": True, "standing": "leads"}
+
+        scaler.process.send_signal(signal.SIGTERM)
+        assert scaler.process.wait(30) == 0
+        status = m.dispatcher.client.call("GET", "/v1/status")["autoscaler"]
+        assert status["state"] == "left"
+
+
+def test_a_pinned_host_does_not_move(tmp_path: Path) -> None:
+    used = {"0.memory_used": 7_600_000_000}
+    with machine(tmp_path, slots="{start: 3, min: 1, max: 4}", card=used) as m:
+        m.dispatcher.client.call("PUT", "/v1/hosts/h/pin", {"limit": 3})
+        with autoscaler(m.state, m.dispatcher.url) as scaler:
+            until(scaler.decided("pinned", times=5))
+            assert m.limit() == 3
+            assert set(reasons(scaler.decisions())) == {"pinned"}
+
+
+def test_an_exporter_that_is_killed_holds_the_limit(tmp_path: Path) -> None:
+    with (
+        machine(tmp_path, slots="{start: 2, min: 1, max: 2}") as m,
+        autoscaler(m.state, m.dispatcher.url) as scaler,
+    ):
+        until(scaler.decided("at_max"))
+        m.exporter.process.kill()
+        until(scaler.decided("gpu_stale", times=3))
+        assert m.limit() == 2
+        assert "event=source_lost host=h source=exporter" in scaler.log.read_text()
+        assert 'ygg_autoscaler_alert{host="h",reason="gpu_stale"} 1.0' in scaler.get("/metrics")
+        said = ygg_autoscaler(m, "explain", "h").stdout
+        assert "nothing new was heard of its GPU" in said
+
+
+def test_a_dispatcher_that_is_killed_is_waited_for(tmp_path: Path) -> None:
+    with (
+        machine(tmp_path, slots="{start: 2, min: 1, max: 2}") as m,
+        autoscaler(m.state, m.dispatcher.url) as scaler,
+    ):
+        until(scaler.decided("at_max"))
+        m.dispatcher.process.kill()
+        m.dispatcher.process.wait(10)
+        until(scaler.decided("queue_stale", times=2))
+        assert json.loads(scaler.get("/livez"))["standing"] == "unreached"
+        address = m.dispatcher.url.removeprefix("http://")
+        with daemon(m.state, (m.state / "hosts.yaml").read_text(), listen=[address]):
+            until(lambda: json.loads(scaler.get("/livez"))["standing"] == "leads")
+
+
+def test_the_second_autoscaler_watches_and_takes_over(tmp_path: Path) -> None:
+    with (
+        machine(tmp_path, slots="{start: 2, min: 1, max: 2}") as m,
+        autoscaler(m.state, m.dispatcher.url) as first,
+    ):
+        until(lambda: json.loads(first.get("/livez"))["standing"] == "leads")
+        other = m.state / "other"
+        other.mkdir()
+        (other / "hosts.yaml").write_text((m.state / "hosts.yaml").read_text())
+        with autoscaler(other, m.dispatcher.url) as second:
+            until(lambda: json.loads(second.get("/livez"))["standing"] == "standby")
+            assert "holds the lease" in second.log.read_text()
+            first.process.kill()  # nothing is given back
+            until(lambda: json.loads(second.get("/livez"))["standing"] == "leads")
+
+
+def test_a_dry_run_of_one_host_shows_and_does_not_touch(tmp_path: Path) -> None:
+    used = {"0.memory_used": 7_600_000_000}
+    slots = "{start: 2, min: 1, max: 4}"
+    with (
+        machine(tmp_path, slots=slots, more=", dry_run: true", card=used) as m,
+        autoscaler(m.state, m.dispatcher.url) as scaler,
+    ):
+        until(scaler.decided("memory_high", times=2))
+        assert m.limit() == 2
+        (host,) = m.dispatcher.client.call("GET", "/v1/hosts")["hosts"]
+        assert host["decision"]["dry_run"]
+        assert host["decision"]["limit"] == 1
+
+
+@contextmanager
+def prometheus(folder: Path, *targets: str) -> Iterator[str]:
+    """A real one that scrapes these every second."""
+    program = shutil.which("prometheus")
+    assert program, "prometheus is missing: `make test` installs it"
+    listed = ", ".join(f"'{target.removeprefix('http://')}'" for target in targets)
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+        f"scrape_configs: [{{job_name: ygg, static_configs: [{{targets: [{listed}]}}]}}]\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    log = folder / "prometheus.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [program, f"--config.file={folder / 'prometheus.yml'}", f"--web.listen-address={address}",
+             f"--storage.tsdb.path={folder / 'tsdb'}"],
+            stdout=out, stderr=out,
+        )  # fmt: skip
+    try:
+        until(lambda: _is_ready(f"http://{address}", process, log))
+        yield f"http://{address}"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _is_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> bool:
+    assert process.poll() is None, log.read_text()[-3000:]
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=10):
+            return True
+    except (urllib.error.URLError, ConnectionError):
+        return False
+
+
+def test_a_real_prometheus_serves_for_all_sources(tmp_path: Path) -> None:
+    with (
+        machine(tmp_path, slots="{start: 2, min: 1, max: 4}") as m,
+        prometheus(tmp_path, m.dispatcher.url, m.exporter.url) as url,
+    ):
+        file = m.state / "hosts.yaml"
+        file.write_text(file.read_text().replace("{listen:", f"{{prometheus: '{url}', listen:"))
+        with autoscaler(m.state, m.dispatcher.url) as scaler:
+            until(lambda: any(r.action == "grow" for r in scaler.decisions()))
+            m.exporter.process.kill()
+            until(scaler.decided("gpu_stale", times=2))
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "why"),
+    [
+        (("--listen", "nowhere"), 2, "--listen is 'nowhere'"),
+        (("--hosts", "/nowhere/hosts.yaml"), 2, "there is no such file"),
+        (("explain", "h", "--url", "http://127.0.0.1:1"), 3, "no dispatcher answers"),
+        (("history", "h"), 1, "no decision about 'h' is recorded"),
+        (("replay", "/nowhere"), 2, "there is no such file or folder of records"),
+        (("replay", ".", "--set", "memory_high_ratio"), 2, "write KEY=VALUE"),
+        (("replay", ".", "--set", "memory_high_ratio=7"), 2, "must be from 0 to 1"),
+        (("replay", ".", "--set", "memory_hihg_ratio=0.7"), 2, "memory_high_ratio"),
+        (("replay", ".", "--set", "memory_high_ratio=0.99"), 2, "must not be greater"),
+        (("replay", ".", "--set", "frozen_samples=9"), 2, "was recorded with it"),
+        (("replay", ".", "--set", "dry_run=true"), 2, "does not change what is decided"),
+        (("replay", "."), 1, "no decisions are recorded there"),
+        (("frobnicate",), 2, "invalid choice"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_told_with_its_exit_code(
+    tmp_path: Path, args: tuple[str, ...], code: int, why: str
+) -> None:
+    (tmp_path / "hosts.yaml").write_text("hosts: {h: {url: 'http://127.0.0.1:1'}}\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "autoscaler.cli", *args], cwd=tmp_path,
+        env={**os.environ, "YGG_STATE": str(tmp_path / "state")},
+        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (ran.returncode, why in ran.stderr) == (code, True), ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_settings_that_contradict_are_wrong_use(tmp_path: Path) -> None:
+    text = "hosts: {h: {url: 'http://h:1'}}\nautoscaler: {scrape_seconds: 30, decide_seconds: 5}\n"
+    (tmp_path / "hosts.yaml").write_text(text)
+    ran = subprocess.run(
+        [sys.executable, "-m", "autoscaler.cli"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert "autoscaler.scrape_seconds is 30 and autoscaler.decide_seconds is 5" in ran.stderr
+
+
+def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
+    with machine(tmp_path, slots="{start: 1}") as m:
+        address = m.dispatcher.url.removeprefix("http://")
+        ran = subprocess.run(
+            [sys.executable, "-m", "autoscaler.cli", "--hosts", str(m.state / "hosts.yaml"),
+             "--state", str(m.state), "--listen", address],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert f"can't listen on {address}" in ran.stderr
