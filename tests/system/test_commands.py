@@ -135,6 +135,31 @@ def test_submit_wait_ends_by_the_outcome(d: Daemon) -> None:
     refused(d, 1, "closed: cancelled", "submit", "later", "-k", "waited for", *LATER, "--wait")
 
 
+def test_wait_ends_with_the_last_of_its_tasks_by_their_outcomes(d: Daemon) -> None:
+    ids = [submit(d, f"waited {n}") for n in range(2)]
+    lines = good(d, "wait", *ids).splitlines()
+    assert lines == [f"{task_id}  closed (done)" for task_id in ids]
+    assert [task.id for task in lines_of(d, shapes.TaskView, "wait", *ids)] == ids
+    cancelled = submit(d, "later", *LATER)
+    good(d, "cancel", cancelled)
+    done = run(d, "wait", cancelled, "typo", ids[0])
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [cancelled, ids[0]]
+    assert done.stderr.startswith("ygg: no task 'typo'")
+
+
+def test_a_wait_has_an_end_if_one_is_set(d: Daemon) -> None:
+    first, second = (submit(d, "later", *LATER) for _ in range(2))
+    refused(d, 1, f"{first} and 1 id after it had not ended after 0.2 s",
+            "wait", "--timeout", "0.2s", first, second)  # fmt: skip
+    done = run(d, "submit", "--wait", "--wait-limit", "0.2s", "later", *LATER)
+    assert (done.returncode, done.stdout) == (1, "")
+    told = re.search(r"(\w{18}) goes on after 0.2 s: `ygg wait \1` waits on", done.stderr)
+    assert told, done.stderr
+    refused(d, 2, "--wait-limit is for --wait", "submit", "x", "--wait-limit", "2s")
+    good(d, "cancel", first, second, told[1])
+
+
 def test_list_shows_what_is_asked_for(d: Daemon) -> None:
     ids = [submit(d, f"listed {n}", "-p", n, *LATER) for n in (0, 3)]
     text = run(d, "list", "-n", 2)

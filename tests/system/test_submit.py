@@ -177,7 +177,8 @@ def test_a_dispatcher_that_is_killed_in_the_middle_loses_and_doubles_nothing(
     with daemon(tmp_path / "d", hosts) as d:
         d.client.call("PUT", "/v1/hosts/h/pause", {})
         submit = subprocess.Popen(
-            [sys.executable, "-m", "ygg.cli", "submit", "--file", str(path), "--url", d.url],
+            [sys.executable, "-m", "ygg.cli", "submit", "--file", str(path), "--url", d.url,
+             "--patience", "0"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         until(lambda: counts(d).get("open", 0) > 0)
@@ -188,6 +189,41 @@ def test_a_dispatcher_that_is_killed_in_the_middle_loses_and_doubles_nothing(
         again = ygg("submit", "--file", path, "--key-prefix", key_prefix(said), "--url", d.url)
         assert again.returncode == 0, again.stderr
         assert titles(d) == sorted(f"t{n}" for n in range(MANY))
+    servers.close()
+
+
+def test_a_restart_in_the_middle_is_only_a_pause(tmp_path: Path) -> None:
+    servers = Servers()
+    hosts = hosts_yaml({"h": (servers.start("h"), 2)})
+    path = file_of(tmp_path, MANY)
+    with daemon(tmp_path / "d", hosts) as d:
+        d.client.call("PUT", "/v1/hosts/h/pause", {})
+        submit = subprocess.Popen(
+            [sys.executable, "-m", "ygg.cli", "submit", "--file", str(path), "--url", d.url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until(lambda: counts(d).get("open", 0) > 0)
+        assert d.end() == 0
+    with daemon(tmp_path / "d", hosts, listen=(d.url.removeprefix("http://"),)) as d:
+        printed, said = submit.communicate(timeout=120)
+        assert (submit.returncode, printed) == (0, f"{MANY} tasks accepted\n"), said
+        assert said.endswith("; trying for 120 s to go on, Ctrl-C ends it\n")
+        assert titles(d) == sorted(f"t{n}" for n in range(MANY))
+    servers.close()
+
+
+def test_ctrl_c_ends_the_waiting_for_a_dispatcher(tmp_path: Path) -> None:
+    servers = Servers()
+    path = file_of(tmp_path, MANY)
+    with daemon(tmp_path / "d", hosts_yaml({"h": (servers.start("h"), 2)})) as d:
+        d.client.call("PUT", "/v1/hosts/h/pause", {})
+        with terminal("submit", "--file", path, "--url", d.url) as t:
+            t.until(lambda _: counts(d).get("open", 0) > 0)
+            d.process.kill()
+            t.until(lambda text: "to go on, Ctrl-C ends it" in text)
+            t.press("C")
+            assert t.end() == 130
+            assert key_prefix(without_codes(t.shown))
     servers.close()
 
 

@@ -28,6 +28,7 @@ from ygg.cli import (
     submit,
     tasks,
     token,
+    wait,
 )
 from ygg.cli.base import (
     DONE,
@@ -102,6 +103,7 @@ def make_parser() -> argparse.ArgumentParser:
         status,
         submit,
         tasks,
+        wait,
         orders,
         hosts,
         events,

@@ -14,6 +14,7 @@ from ygg.cli.base import (
     UNREACHABLE,
     Commands,
     Wrong,
+    duration,
     fail,
     given,
     print_json,
@@ -68,7 +69,19 @@ def register(commands: Commands) -> None:
         "--key-prefix", metavar="TEXT",
         help="with --file: the same prefix again doubles no line that was accepted before",
     )  # fmt: skip
+    submit.add_argument(
+        "--patience", type=_patience, default=120.0, metavar="TIME",
+        help="with --file: how long a dispatcher may be away, as while it is restarted, or have no "
+        "room; 0 gives up at once (default 2m)",
+    )  # fmt: skip
     submit.add_argument("-w", "--wait", action="store_true", help="wait, and print the answer")
+    submit.add_argument(
+        "--wait-limit", type=duration, metavar="TIME", help="with --wait: at most so long: 30m, 2h"
+    )
+
+
+def _patience(text: str) -> float:
+    return 0.0 if text == "0" else duration(text)
 
 
 async def _submit(client: Client, args: argparse.Namespace) -> int:
@@ -76,6 +89,8 @@ async def _submit(client: Client, args: argparse.Namespace) -> int:
         return await _submit_file(client, args)
     if args.key_prefix is not None:
         raise Wrong("--key-prefix is for --file; a single task has --key")
+    if args.wait_limit is not None and not args.wait:
+        raise Wrong("--wait-limit is for --wait")
     task = _fields(args) | _text(args)
     accepted = await client.submit(**task)
     if args.wait:
@@ -171,9 +186,14 @@ async def _wait(client: Client, args: argparse.Namespace, accepted: TaskView) ->
         # Whatever becomes of this wait, the id is known.
         say(f"{task_id} is accepted; Ctrl-C leaves it to run")
     try:
-        task = await client.wait(task_id)
+        async with asyncio.timeout(args.wait_limit):
+            task = await client.wait(task_id)
+    except TimeoutError:
+        return fail(f"{task_id} goes on after {args.wait_limit:g} s: `ygg wait {task_id}` waits on, "
+                    f"`ygg cancel {task_id}` ends it", FAILED)  # fmt: skip
     except asyncio.CancelledError:
-        say(f"{task_id} goes on: `ygg show {task_id}`, `ygg cancel {task_id}`")
+        say(f"{task_id} goes on: `ygg show {task_id}`, `ygg wait {task_id}`, "
+            f"`ygg cancel {task_id}`")  # fmt: skip
         raise
     if args.json:
         print_json(task)
@@ -191,7 +211,7 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
     import os
 
     from ygg.cli.jsonl import BadLine, TaskLines
-    from ygg.client import Problem, Unreachable
+    from ygg.client import Patience, Problem, Unreachable
 
     if args.wait or args.key or args.title or args.description:
         raise Wrong(
@@ -207,10 +227,15 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
         return (f"{accepted} tasks were accepted before: the same command with --key-prefix "
                 f"{prefix} goes on from there and doubles none")  # fmt: skip
 
+    def pausing(why: str) -> None:
+        bar.clear()
+        say(f"{why}; trying for {args.patience:g} s to go on, Ctrl-C ends it")
+
+    patience = Patience(args.patience, pausing)
     try:
         with TaskLines(args.file, prefix, _fields(args)) as lines, _bar(lines.total) as bar:
             try:
-                async for task in client.submit_many(lines):
+                async for task in client.submit_many(lines, patience=patience):
                     lines.accepted()
                     accepted += 1
                     bar.update()

@@ -18,6 +18,7 @@ calls return is in ygg.shapes.
 from ygg.client.address import DEFAULT_URL
 from ygg.client.client import Client, NewDecision, NewTask
 from ygg.client.errors import Problem, Unreachable, WrongSettings
+from ygg.client.patience import Patience
 from ygg.client.transport import Limits
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Limits",
     "NewDecision",
     "NewTask",
+    "Patience",
     "Problem",
     "Unreachable",
     "WrongSettings",

@@ -26,6 +26,7 @@ from ygg.client.address import DEFAULT_URL, parse_url
 from ygg.client.batches import in_batches
 from ygg.client.errors import Problem, Unreachable
 from ygg.client.messages import Messages
+from ygg.client.patience import Patience
 from ygg.client.token import find_token
 from ygg.client.transport import Limits, Transport
 from ygg.shapes import (
@@ -143,19 +144,39 @@ class Client:
         return await self._call("POST", "/v1/tasks", TaskView, body=keyed)
 
     async def submit_many(
-        self, tasks: Iterable[NewTask] | AsyncIterable[NewTask], *, key_prefix: str | None = None
+        self,
+        tasks: Iterable[NewTask] | AsyncIterable[NewTask],
+        *,
+        key_prefix: str | None = None,
+        patience: Patience | None = None,
     ) -> AsyncGenerator[TaskView, None]:
         """Hand in any number, in batches; gives them as they are accepted, in order.
 
         Never more than a batch is in memory. A batch is accepted whole or not at all: should one
         be refused, those before it stay accepted. Tasks without a key get KEY_PREFIX-NUMBER: with
         the same prefix the same sequence can be handed in again, and nothing is doubled.
+
+        `patience` is had with a dispatcher that ends, starts anew or has no room; else the first
+        such answer is raised.
         """
+        patience = patience or Patience(0.0)
         prefix = os.urandom(10).hex() if key_prefix is None else key_prefix
         async for batch in in_batches(tasks, prefix):
-            body = await self._transport.ask("POST", "/v1/tasks", batch, repeatable=True)
+            body = await self._submit_batch(batch, patience)
             for task in self._decode(body, _Tasks).tasks:
                 yield task
+
+    async def _submit_batch(self, batch: bytes, patience: Patience) -> bytes:
+        """Each task of it has a key: sent again, it is the same."""
+        while True:
+            try:
+                body = await self._transport.ask("POST", "/v1/tasks", batch, repeatable=True)
+            except (Problem, Unreachable) as error:
+                if not await patience.wait(error):
+                    raise
+            else:
+                patience.is_over()
+                return body
 
     async def task(self, task_id: str) -> TaskView:
         return await self._call("GET", _task(task_id), TaskView)
