@@ -19,7 +19,7 @@ _TOP: Final = """\
 <!-- Made by `make docs` out of the parsers in ygg/cli/ and autoscaler/gpu_exporter.py. Edit those. -->
 
 `python ygg.py ...` in a checkout does the same as `ygg ...`. Every command takes `--help`,
-and those that show something `--json`.
+and those that show something `--json`: [what it prints](json.md), field by field.
 """
 _EXIT_CODES: Final = {
     DONE: "done",

@@ -9,13 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tools import commands_page, hosts_page, http_page, metrics_page, troubleshooting_page
+from tools import (
+    commands_page,
+    hosts_page,
+    http_page,
+    json_page,
+    metrics_page,
+    troubleshooting_page,
+)
 
 ROOT: Final = Path(__file__).parents[1]
 #: Every page with something generated in it, with what makes it anew out of what it is.
 PAGES: Final[Mapping[str, Callable[[str], str]]] = {
     "docs/hosts-yaml.md": lambda _: hosts_page.page(),
     "docs/command-line.md": lambda _: commands_page.page(),
+    "docs/json.md": lambda _: json_page.page(),
     "docs/http.md": http_page.page,
     "docs/metrics.md": lambda _: metrics_page.page(),
     "docs/troubleshooting.md": troubleshooting_page.page,

@@ -83,7 +83,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerText(msgspec.Struct, frozen=True, kw_only=True):
-    """The text of an answer, as `ygg answer --json` prints it."""
+    """The text of an answer, as `ygg answer ID --json` prints it."""
 
     #: Of the task.
     id: str
@@ -122,7 +122,7 @@ class RowView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStory(TaskView, frozen=True, kw_only=True):
-    """A task with all that happened to it, as `ygg show --json` prints it."""
+    """A task with all that happened to it, as `ygg show ID --json` prints it."""
 
     history: tuple[RowView, ...]
 

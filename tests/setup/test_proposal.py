@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties.test_settings_files import check_fleet
 from tests.setup.servers import SERVERS, WISHES, llama_cpp, ollama, vllm
+from ygg.cli.printed import Proposal
 from ygg.exporters import Card
 from ygg.fleet import Fleet, Option, SlotSettings
 from ygg.hostsfile import parse_fleet
@@ -177,7 +179,8 @@ def test_every_proposal_is_a_file_that_says_just_that(
     assert {name: list(run) for name, run in plan.routes.items()} == {
         name: list(fleet.routes[name]) for name in plan.routes
     }
-    assert list(plan_json(plan)) == ["hosts", "types"]
+    printed = {"file": None, **plan_json(plan), "yaml": ""}
+    assert msgspec.to_builtins(msgspec.convert(printed, Proposal)) == printed
 
 
 @given(st.text())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.system.daemons import Servers, counts, daemon, hosts_yaml, until, ygg
+from ygg.cli.printed import CheckReport
 
 pytestmark = pytest.mark.system
 
@@ -105,6 +107,19 @@ def test_with_nothing_to_compare_with_it_says_so(tmp_path: Path) -> None:
                           "--url", "http://127.0.0.1:1").stdout)  # fmt: skip
     assert (told["compared_with"], told["changes"]) == (None, [])
     assert "there is no store" in told["why_not_compared"]
+
+
+def test_its_json_has_the_same_keys_for_a_good_file_and_a_bad_one(tmp_path: Path) -> None:
+    told = []
+    for text in ("hosts: {h: {url: http://127.0.0.1:1}}\n", "hosts: {h: {ulr: x}}\n"):
+        (hosts := tmp_path / "hosts.yaml").write_text(text)
+        done = ygg("check", "--hosts", hosts, "--state", tmp_path, "--json",
+                   "--url", "http://127.0.0.1:1")  # fmt: skip
+        report = msgspec.json.decode(done.stdout, type=CheckReport)
+        assert msgspec.json.decode(done.stdout) == msgspec.to_builtins(report)
+        assert report.file == str(hosts)
+        told.append((done.returncode, report.ok, bool(report.problems)))
+    assert told == [(0, True, False), (1, False, True)]
 
 
 def test_a_store_that_is_none_of_ours_is_named(tmp_path: Path) -> None:

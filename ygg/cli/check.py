@@ -34,17 +34,26 @@ def register(commands: Commands) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from ygg.cli.printed import ChangeText, CheckReport
     from ygg.hostsfile import HostsFileError, HostsFileUnreadable, read_fleet
     from ygg.places import NoHostsFile, find_hosts_file
 
     try:
         path = find_hosts_file(args.hosts, os.environ, Path.cwd())
-        fleet = read_fleet(path)
     except NoHostsFile as error:
         return fail(str(error), WRONG_USE)
+    try:
+        fleet = read_fleet(path)
     except HostsFileError as error:
         if args.json:
-            print_json({"ok": False, "problems": error.problems})
+            print_json(
+                CheckReport(
+                    ok=False,
+                    file=str(path),
+                    problems=error.problems,
+                    why_not_compared="the file is not good",
+                )
+            )
         for problem in error.problems:
             print(printing.clean(problem), file=sys.stderr)
         return WRONG_USE if isinstance(error, HostsFileUnreadable) else FAILED
@@ -52,15 +61,15 @@ def _check(args: argparse.Namespace) -> int:
     warnings = _ask(fleet) if args.ask else []
     if args.json:
         print_json(
-            {
-                "ok": True,
-                "file": str(path),
-                "problems": [],
-                "compared_with": source if changes is not None else None,
-                "why_not_compared": source if changes is None else None,
-                "changes": [change._asdict() for change in changes or ()],
-                "warnings": warnings,
-            }
+            CheckReport(
+                ok=True,
+                file=str(path),
+                problems=(),
+                compared_with=source if changes is not None else None,
+                why_not_compared=source if changes is None else None,
+                changes=[ChangeText(**change._asdict()) for change in changes or ()],
+                warnings=warnings,
+            )
         )
         return DONE
     print("\n".join(_fleet_lines(fleet)))

@@ -51,7 +51,9 @@ def _new(args: argparse.Namespace) -> int:
     if args.file is not None:
         _write(Path(args.file), line, add=args.add)
     if args.json:
-        print_json({"token": token, "name": name, "line": line, "file": args.file})
+        from ygg.cli.printed import NewToken
+
+        print_json(NewToken(token=token, name=name, line=line, file=args.file))
         return DONE
     print(token)
     if args.file is None:
