@@ -1245,6 +1245,27 @@ def test_the_last_word_about_each_host_stays(place: Place) -> None:
     tell(place, story)
 
 
+def test_how_a_host_was_when_a_task_that_stays_started_is_not_forgotten(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        def mode(name: str) -> list[Note]:
+            return [Note(kind=Kind.HOST, host="a", detail={"mode": name})]
+
+        await store.note(mode("down"), now=1.0)
+        await store.note(mode("trial"), now=2.0)
+        stays = await born(store)
+        await store.note(mode("up"), now=3.0)
+        run = await claimed(store, stays, now=4.0)
+        await store.block(stays.id, run.fence, error="x", reason="x", now=5.0)
+        await store.note(mode("down"), now=6.0)
+        again, _ = await opened_again(store, place)
+        await again.prune(closed_before=None, journal_before=20.0)
+        told = [e.detail["mode"] for e in await rows(again) if e.kind is Kind.HOST]
+        assert told == ["trial", "up", "down"]
+        await again.close()
+
+    tell(place, story)
+
+
 def test_much_is_forgotten_in_one_call(place: Place) -> None:
     async def story(store: TaskStore) -> None:
         await store.add([a_draft() for _ in range(2100)], now=1.0)

@@ -1049,6 +1049,7 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
                 "SEARCH meta USING INDEX sqlite_autoindex_meta_1 (key=?)",
                 "SEARCH journal USING INTEGER PRIMARY KEY (rowid>?)",
                 f"{KIND})",
+                "SCAN journal",  # no further than to the first row of a task
                 "SEARCH meta USING INDEX sqlite_autoindex_meta_1 (key=?)",
             ],
             id="prune",

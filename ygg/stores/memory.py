@@ -168,7 +168,9 @@ class MemoryTables:
         ended = {e.task for e in old if e.task}
         ended -= {t.id for t in self.tasks.values() if not _ended_before(t, before)}
         opened = max((e.position for e in self.rows if e.kind is Kind.OPENED), default=0)
-        about_hosts = [e for e in old if e.kind in _SUPERSEDED and e.position < opened]
+        stays = (e.position for e in self.rows if e.task and e.task not in ended)
+        end = min(opened, next(stays, opened))
+        about_hosts = [e for e in old if e.kind in _SUPERSEDED and e.position < end]
         last_words = {(e.kind, e.host, e.model, _type(e)): e.position for e in about_hosts}
         return {e.position for e in self.rows if e.task in ended} | (
             {e.position for e in about_hosts} - set(last_words.values())

@@ -40,6 +40,10 @@ LAST_OPENED: Final = (
     "SELECT position FROM journal WHERE task = '' AND kind = 'opened' "
     "AND host = '' AND model = '' ORDER BY position DESC LIMIT 1"
 )
+#: By the rows' own order: rows before the first of a task are few, the index of tasks has no order.
+FIRST_OF_A_TASK: Final = (
+    "SELECT position FROM journal NOT INDEXED WHERE task <> '' ORDER BY position LIMIT 1"
+)
 #: What the last word supersedes; the last word itself is the one at the position given.
 SUPERSEDED_ROWS: Final = (
     "DELETE FROM journal WHERE task = '' AND kind = ? AND host = ? AND model = ? "
@@ -74,7 +78,8 @@ def forget_rows(connection: sqlite3.Connection, before: float, after: int) -> Lo
     """Rows of tasks that ended before a time, and old rows about hosts that later ones supersede.
 
     What is left is the history of a system without those tasks. Rows of a task go all or none;
-    rows about hosts go only from before the last start of a dispatcher.
+    rows about hosts go only from before the last start of a dispatcher, and from before the first
+    row of a task that stays: how its hosts were when it started can still be told.
     """
     window = connection.execute(WINDOW, (after, PIECE)).fetchall()
     young = next((n for n, row in enumerate(window) if row[1] >= before), len(window))
@@ -102,11 +107,13 @@ def _forget_superseded(
     connection: sqlite3.Connection, old: Sequence[tuple[int, float, str, str, str, str, str]]
 ) -> int:
     row = connection.execute(LAST_OPENED).fetchone()
-    opened = 0 if row is None else row[0]
+    end = 0 if row is None else row[0]
+    row = connection.execute(FIRST_OF_A_TASK).fetchone()
+    end = end if row is None else min(end, row[0])
     last_words = {
         (kind, host, model, type_): position
         for position, _, kind, task, host, model, type_ in old
-        if not task and kind in SUPERSEDED and position < opened
+        if not task and kind in SUPERSEDED and position < end
     }
     gone = [0]
     for subject, position in last_words.items():
