@@ -414,7 +414,7 @@ def test_settings_that_are_not_there_are_exit_code_2_everywhere(
     for missing in (tmp_path / "nowhere.yaml", tmp_path):
         done = ygg(command, "--hosts", missing, "--state", tmp_path / "state")
         assert done.returncode == 2, done.stderr
-        assert str(missing) in done.stderr
+        assert str(missing) in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("command", [("cancel",), ("next",), ("priority", "3"), ("hold",)])

@@ -49,13 +49,13 @@ def _doctor(args: argparse.Namespace) -> int:
     from ygg.hostsfile import HostsFileError, HostsFileUnreadable, read_fleet
     from ygg.places import NoHostsFile, find_hosts_file
 
+    failed = FAILED
     try:
         fleet = read_fleet(find_hosts_file(args.hosts, os.environ, Path.cwd()))
     except NoHostsFile as error:
         return fail(str(error), WRONG_USE)
-    except HostsFileUnreadable as error:
-        return fail(str(error), WRONG_USE)
     except HostsFileError as error:
+        failed = WRONG_USE if isinstance(error, HostsFileUnreadable) else FAILED
         findings = [wrong(*_apart(problem)) for problem in error.problems]
         reports = [Report(part="hosts.yaml", name="", findings=findings)]
         if not args.json:
@@ -71,7 +71,7 @@ def _doctor(args: argparse.Namespace) -> int:
         print_json({"ok": is_well(reports), "checks": checks})
     else:
         print(f"\n{summary(reports)}")
-    return DONE if is_well(reports) else FAILED
+    return DONE if is_well(reports) else failed
 
 
 def _apart(problem: str) -> tuple[str, str]:
