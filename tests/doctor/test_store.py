@@ -12,7 +12,7 @@ import pytest
 
 from tests.contracts.drafts import born, opened
 from ygg.doctor import store
-from ygg.doctor.findings import Finding, State
+from ygg.doctor.findings import Finding, State, warning
 from ygg.stores.lock import holder, locked
 from ygg.stores.sqlite import SqliteStore
 
@@ -31,8 +31,8 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def look(path: Path, pid: int | None = None) -> list[Finding]:
-    return list(store.look_at(path, pid))
+def look(path: Path, pid: int | None = None, untold: Finding | None = None) -> list[Finding]:
+    return list(store.look_at(path, pid, untold))
 
 
 def test_a_good_store_is_counted_and_stays_as_it_is(path: Path) -> None:
@@ -58,13 +58,24 @@ def test_the_dispatcher_that_runs_may_have_it_open(path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("pid", [None, 1])
-def test_another_process_that_has_it_open_is_wrong(path: Path, pid: int | None) -> None:
+@pytest.mark.parametrize(
+    ("pid", "asked"), [(None, "no dispatcher answers"), (1, "process 1 answers")]
+)
+def test_another_process_that_has_it_open_is_wrong(path: Path, pid: int | None, asked: str) -> None:
     with locked(path):
         found = look(path, pid)[1]
     assert found.state is State.WRONG
-    assert found.what.startswith(f"process {os.getpid()} has it open")
-    assert found.remedy == f"say where that one is with --url, or end it: kill {os.getpid()}"
+    assert found.what == f"process {os.getpid()} has it open, and {asked} where it was asked"
+    assert found.remedy.startswith(f"say with --url where process {os.getpid()} listens")
+    assert "kill" not in found.remedy, "it may be a dispatcher that is well"
+
+
+def test_a_dispatcher_that_did_not_tell_may_be_the_one_that_has_it_open(path: Path) -> None:
+    with locked(path):
+        found = look(path, None, warning("it wants a token", "export YGG_TOKEN=TOKEN"))[1]
+    assert found.state is State.WARNING
+    assert found.what.endswith("is not known: it wants a token")
+    assert found.remedy == "export YGG_TOKEN=TOKEN"
 
 
 def test_a_file_that_is_no_database_is_wrong(tmp_path: Path) -> None:

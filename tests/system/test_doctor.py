@@ -209,9 +209,34 @@ def test_a_store_that_another_process_has(tmp_path: Path, servers: Servers) -> N
     hosts = hosts_yaml({"h": (servers.start("h"), 1)})
     with daemon(tmp_path / "state", hosts) as running:
         checks = doctor(write(tmp_path, hosts), *NOBODY)
-    assert wrong(checks, "store")["remedy"] == (
-        f"say where that one is with --url, or end it: kill {running.process.pid}"
+    found = wrong(checks, "store")
+    assert found["remedy"].startswith(f"say with --url where process {running.process.pid} listens")
+    assert "kill" not in found["remedy"]
+
+
+def test_a_dispatcher_that_wants_a_token_is_not_taken_for_another(
+    tmp_path: Path, servers: Servers
+) -> None:
+    (tmp_path / "tokens").write_text("ygg_a-token-of-this-test-only\n")
+    guarded = (
+        hosts_yaml({"h": (servers.start("h"), 1)})
+        + "dispatcher: {listen: '127.0.0.1:0', token: always, "
+        + f"token_from: 'file:{tmp_path / 'tokens'}'}}\n"
     )
+    path = tmp_path / "hosts.yaml"
+    path.write_text(guarded)
+    with daemon(tmp_path / "state", guarded, token="ygg_a-token-of-this-test-only") as running:
+        url = ("--url", running.url)
+        checks = doctor(path, *url, YGG_TOKEN="", YGG_TOKEN_FILE="")
+        known = doctor(path, *url, YGG_TOKEN="ygg_a-token-of-this-test-only")
+    told = {check["part"]: check for check in checks if check["part"] in ("dispatcher", "store")}
+    assert "wants a token" in told["dispatcher"]["what"]
+    cures = [check["remedy"] for check in checks if check["remedy"]]
+    assert not [cure for cure in cures if "kill" in cure]
+    held = next(check for check in checks if "has it open" in check["what"])
+    assert held["state"] == "warning"
+    assert held["remedy"].startswith("export YGG_TOKEN=TOKEN, or YGG_TOKEN_FILE=PATH")
+    assert any("the dispatcher that runs has it open" in check["what"] for check in known)
 
 
 def test_a_token_that_is_nowhere(tmp_path: Path, servers: Servers) -> None:

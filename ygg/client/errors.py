@@ -37,6 +37,15 @@ class Problem(Exception):
         return str(self.document.get("type", "")).removeprefix("urn:ygg:problem:")
 
     @property
+    def is_of_a_dispatcher(self) -> bool:
+        """Whether a dispatcher said it, and not another server that answers at its URL."""
+        # A path that is not there has a problem without a type; 0 is a client's own.
+        return self.status == 0 or bool(
+            str(self.document.get("type", "")).startswith("urn:ygg:problem:")
+            or {"title", "status"} <= self.document.keys()
+        )
+
+    @property
     def errors(self) -> Sequence[tuple[str, str]]:
         """What was wrong by field: an RFC 6901 pointer into what was sent, and why."""
         listed = self.document.get("errors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from ygg.client import Client, Problem, Unreachable, WrongSettings
@@ -44,15 +45,25 @@ async def ask(url: str) -> Answer:
     except WrongSettings as error:
         return Answer(url=url, problem=wrong(str(error), "correct --url, YGG_URL or YGG_TOKEN"))
     except Problem as problem:
-        if problem.status in (401, 403):
-            cure = "export YGG_TOKEN=..., or YGG_TOKEN_FILE=PATH"
-            found = warning(f"the dispatcher at {url} wants a token", cure)
-        else:
-            found = wrong(
-                f"what answers at {url} is no dispatcher: {problem}",
-                "correct --url, YGG_URL or `dispatcher: listen:`",
-            )
-        return Answer(url=url, problem=found)
+        return Answer(url=url, problem=_refusal(url, problem))
+
+
+def _refusal(url: str, problem: Problem) -> Finding:
+    """A dispatcher that says no is one that runs."""
+    if not problem.is_of_a_dispatcher:
+        return wrong(
+            f"what answers at {url} is no dispatcher (HTTP {problem.status}: {problem})",
+            "correct --url, YGG_URL or `dispatcher: listen:`",
+        )
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        return warning(
+            f"the dispatcher at {url} wants a token, and was shown none that it knows",
+            "export YGG_TOKEN=TOKEN, or YGG_TOKEN_FILE=PATH of a file with the token in it",
+        )
+    return warning(
+        f"the dispatcher at {url} runs, and did not say how it is: {problem}",
+        "look again in a moment; its log says more",
+    )
 
 
 def judge(answer: Answer) -> Iterator[Finding]:

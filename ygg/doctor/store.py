@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from ygg.doctor.findings import Finding, ok, wrong
+from ygg.doctor.findings import Finding, ok, warning, wrong
 from ygg.stores.base import StoreUnusable
 from ygg.stores.glance import Glance, glance
 from ygg.stores.lock import holder
@@ -19,8 +19,16 @@ from ygg.stores.troubles import remedy
 from ygg.tasks import Status
 
 
-def look_at(path: Path, running_pid: int | None) -> Iterator[Finding]:
-    """`running_pid`: the process of the dispatcher that answers, if one does."""
+def look_at(
+    path: Path, running_pid: int | None, untold: Finding | None = None
+) -> Iterator[Finding]:
+    """Whether it can be used, and who has it open.
+
+    Args:
+        path: the store's file.
+        running_pid: the process of the dispatcher that was asked, if it told.
+        untold: why it did not tell, though somebody answered.
+    """
     try:
         seen = glance(path)
     except StoreUnusable as error:
@@ -39,12 +47,25 @@ def look_at(path: Path, running_pid: int | None) -> Iterator[Finding]:
     if pid is not None and pid == str(running_pid):
         yield ok(f"the dispatcher that runs has it open (process {pid})")
     elif pid is not None:
-        yield wrong(
-            f"process {pid} has it open, and is not the dispatcher that was asked",
-            f"say where that one is with --url, or end it: kill {pid}",
-        )
+        yield _held(pid, running_pid, untold)
     else:
         yield _writing(path)
+
+
+def _held(pid: str, running_pid: int | None, untold: Finding | None) -> Finding:
+    """By a process that may well be a healthy dispatcher: nobody is told to end it."""
+    if running_pid is None and untold is not None:
+        return warning(
+            f"process {pid} has it open; whether that is the dispatcher that was asked is not "
+            f"known: {untold.what}",
+            untold.remedy,
+        )
+    asked = "no dispatcher answers" if running_pid is None else f"process {running_pid} answers"
+    return wrong(
+        f"process {pid} has it open, and {asked} where it was asked",
+        f"say with --url where process {pid} listens (`ps -fp {pid}` shows what it is), or name "
+        "another store with --state",
+    )
 
 
 def _counts(seen: Glance) -> str:

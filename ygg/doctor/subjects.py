@@ -109,7 +109,9 @@ class Subjects:
 
     async def _store(self) -> Sequence[Finding]:
         answer = await self._ask()
-        return await on_a_thread(lambda: list(store.look_at(self._places.store, answer.pid)))
+        return await on_a_thread(
+            lambda: list(store.look_at(self._places.store, answer.pid, answer.problem))
+        )
 
     async def _clock(self) -> Sequence[Finding]:
         before = (time.time(), time.monotonic())
