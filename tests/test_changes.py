@@ -26,7 +26,7 @@ from ygg.fleetjson import (
 from ygg.hostsfile import parse_fleet
 from ygg.journal import Event, Kind
 from ygg.printing import clean
-from ygg.running import fleet_of_row, url_of
+from ygg.running import fleet_of_row
 from ygg.stores.base import HostRow
 from ygg.tasks import Lane
 
@@ -267,19 +267,3 @@ def test_a_store_tells_hosts_starts_and_routes() -> None:
         "type general: runs on fenrir/m, until now on surtr/deepseek-r1:8b",
         "types are looked for in a title in another order: code-generation, text-processing, reasoning, general",
     ]
-
-
-@pytest.mark.parametrize(
-    ("listen", "url"),
-    [
-        ("127.0.0.1:9000", "http://127.0.0.1:9000"),
-        ("0.0.0.0:9000", "http://127.0.0.1:9000"),
-        ("[::]:9000", "http://[::1]:9000"),
-        ("[::1]:9000", "http://[::1]:9000"),
-        ("127.0.0.1:0", "http://127.0.0.1:8765"),
-        ("unix:/run/ygg.sock tower:1", "http://tower:1"),
-        ("unix:/run/ygg.sock", "unix:/run/ygg.sock"),
-    ],
-)
-def test_where_a_dispatcher_is_found_that_listens_there(listen: str, url: str) -> None:
-    assert url_of(listen.split()) == url

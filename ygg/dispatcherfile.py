@@ -37,7 +37,7 @@ def read_dispatcher(value: Value | None, folder: Path) -> DispatcherSettings:
         return usual
     section = value.section(DISPATCHER_KEYS)
     settings = DispatcherSettings(
-        listen=section.read("listen", lambda v: _listen(v, folder), usual.listen),
+        listen=section.read("listen", lambda v: read_listen(v, folder), usual.listen),
         names=section.read("names", _names, usual.names),
         token=section.read("token", _who_needs_a_token, usual.token),
         token_from=section.read("token_from", lambda v: read_reference(v, folder), None),
@@ -55,7 +55,7 @@ def read_dispatcher(value: Value | None, folder: Path) -> DispatcherSettings:
     return settings
 
 
-def _listen(value: Value, folder: Path) -> tuple[str, ...] | None:
+def read_listen(value: Value, folder: Path) -> tuple[str, ...] | None:
     """One address, or a list of them."""
     items = value.items() if isinstance(value.node, yaml.SequenceNode) else [value]
     found: list[Address] = []

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ygg.fleet import DispatcherSettings
+if TYPE_CHECKING:  # the daily commands look for hosts.yaml, and need no more of it
+    from ygg.fleet import DispatcherSettings
 
 
 class NoHostsFile(Exception):

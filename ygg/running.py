@@ -7,23 +7,19 @@ is compared with it. What the differences mean is changes.py's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ygg.addresses import HostPort, UnixPath, parse_address
 from ygg.board import configuration
 from ygg.changes import Work
-from ygg.client import DEFAULT_URL, Client, Problem, WrongSettings
+from ygg.client import Client, Problem, WrongSettings
 from ygg.fleet import Fleet, HostSettings, TypeSettings
 from ygg.fleetjson import NotAFleet, read_config, untold
 from ygg.journal import Event
 from ygg.shapes import DispatcherStatus
 from ygg.stores.base import HostRow, StoreUnusable
 from ygg.stores.glance import glance
-
-#: Addresses that mean all of a machine's own.
-_ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 class CantCompare(Exception):
@@ -38,19 +34,6 @@ class Before:
     source: str
     fleet: Fleet
     work: Work
-
-
-def url_of(listen: Sequence[str]) -> str:
-    """Where a dispatcher that listens at all of these is found from this machine."""
-    addresses = [parse_address(text) for text in listen]
-    first = next((one for one in addresses if isinstance(one, HostPort)), addresses[0])
-    if isinstance(first, UnixPath):
-        return str(first)
-    if first.port == 0:
-        return DEFAULT_URL  # it takes any that is free, and nobody knows which
-    if first.host in _ANYWHERE:
-        first = replace(first, host="::1" if ":" in first.host else "127.0.0.1")
-    return f"http://{first}"
 
 
 def as_it_runs(url: str, new: Fleet) -> Before:

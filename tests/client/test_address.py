@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ygg.client.address import DEFAULT_URL, Address, parse_url
+from ygg.client.address import DEFAULT_URL, Address, parse_url, url_of
 from ygg.client.errors import WrongSettings
 from ygg.fleet import DispatcherSettings
 
@@ -67,3 +67,19 @@ def test_every_text_is_an_address_or_is_refused(text: str) -> None:
 
 def test_the_default_is_where_a_dispatcher_listens_by_default() -> None:
     assert f"http://{DispatcherSettings().listen[0]}" == DEFAULT_URL
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("0.0.0.0:9000", "http://127.0.0.1:9000"),
+        ("[::]:9000", "http://[::1]:9000"),
+        ("[::1]:9000", "http://[::1]:9000"),
+        ("127.0.0.1:0", "http://127.0.0.1:8765"),
+        ("unix:/run/ygg.sock tower:1", "http://tower:1"),
+        ("unix:/run/ygg.sock", "unix:/run/ygg.sock"),
+    ],
+)
+def test_where_a_dispatcher_is_found_that_listens_there(listen: str, url: str) -> None:
+    assert url_of(listen.split()) == url

@@ -220,3 +220,16 @@ def test_wrong_use_of_token_is_told(args: list[str], words: str) -> None:
     done = ygg("token", "new", *args)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_the_command_line_finds_the_doors_that_the_file_names(tmp_path: Path, hosts: str) -> None:
+    """Be it the socket, which only the file tells of, or a port; --url goes before."""
+    doors = f"dispatcher: {{listen: 'unix:{tmp_path / 's'}'}}\n"
+    with daemon(tmp_path / "d", hosts + doors, listen=()):
+        file = tmp_path / "d" / "hosts.yaml"
+        for words, env in ((("--hosts", file), {}), ((), {"YGG_HOSTS": str(file)})):
+            done = ygg("status", *words, env={"YGG_URL": "", **env})
+            assert done.returncode == 0, done.stderr
+            assert f"unix:{tmp_path / 's'}" in done.stdout
+        done = ygg("status", "--hosts", file, "--url", "http://127.0.0.1:1")
+        assert done.returncode == 3

@@ -49,8 +49,12 @@ class Commands:
         self.remote = argparse.ArgumentParser(add_help=False)
         self.remote.add_argument(
             "--url",
-            help="the dispatcher to talk to, or unix:PATH (YGG_URL; default http://127.0.0.1:8765)",
+            help="the dispatcher to talk to, or unix:PATH (YGG_URL; default: where hosts.yaml "
+            "says it listens, else http://127.0.0.1:8765)",
         )  # fmt: skip
+        self.remote.add_argument(
+            "--hosts", metavar="FILE", help="the hosts.yaml that says it (YGG_HOSTS)"
+        )
         self.json = argparse.ArgumentParser(add_help=False)
         self.json.add_argument("--json", action="store_true", help="print JSON, for scripts")
         self.files = argparse.ArgumentParser(add_help=False)

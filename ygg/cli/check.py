@@ -84,8 +84,9 @@ def _compare(args: argparse.Namespace, fleet: Fleet) -> tuple[str, list[Change] 
     """What it was compared with and the changes; or why it could not be, and None."""
     from ygg.changes import compare
     from ygg.client import Unreachable
+    from ygg.client.address import url_of
     from ygg.places import find_places
-    from ygg.running import CantCompare, as_it_ran, as_it_runs, url_of
+    from ygg.running import CantCompare, as_it_ran, as_it_runs
 
     url = args.url or os.environ.get("YGG_URL") or url_of(fleet.dispatcher.listen)
     places = find_places(

@@ -80,11 +80,11 @@ def _apart(problem: str) -> tuple[str, str]:
 
 
 async def _examine(args: argparse.Namespace, fleet: Fleet) -> list[Report]:
+    from ygg.client.address import url_of
     from ygg.doctor.examination import examine
     from ygg.doctor.hosts import Depth
     from ygg.doctor.subjects import Subjects, of_the_file
     from ygg.places import find_places
-    from ygg.running import url_of
 
     places = find_places(
         fleet.dispatcher, state=args.state, store=args.store, environ=os.environ,

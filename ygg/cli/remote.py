@@ -6,7 +6,9 @@ asyncio and the client are imported when such a command runs: `ygg --help` needs
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ygg.cli.base import FAILED, UNREACHABLE, WRONG_USE, Run, fail
@@ -23,10 +25,13 @@ def remote(work: Work) -> Run:
     def run(args: argparse.Namespace) -> int:
         import asyncio
 
+        from ygg.cli.whereabouts import find_url
         from ygg.client import Client, Problem, Unreachable, WrongSettings
 
+        url = find_url(args.url, args.hosts, environ=os.environ, folder=Path.cwd())
+
         async def with_client() -> int:
-            async with Client(args.url) as client:
+            async with Client(url) as client:
                 return await work(client, args)
 
         try:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+from ygg.addresses import HostPort, UnixPath, parse_address
 from ygg.client.errors import WrongSettings
 
 DEFAULT_URL: Final = "http://127.0.0.1:8765"
 _FORMS: Final = f"write {DEFAULT_URL}, https://HOST:PORT or unix:/path/of/the/socket"
 _PORTS: Final = {"http": 80, "https": 443}
+#: Addresses that mean all of a machine's own.
+_ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +56,19 @@ def parse_url(url: str) -> Address:
         name=named if port is None else f"{named}:{port}",
         prefix=parts.path.rstrip("/"),
     )
+
+
+def url_of(listen: Sequence[str]) -> str:
+    """Where a dispatcher that listens at all of these is found from this machine."""
+    addresses = [parse_address(text) for text in listen]
+    first = next((one for one in addresses if isinstance(one, HostPort)), addresses[0])
+    if isinstance(first, UnixPath):
+        return str(first)
+    if first.port == 0:
+        return DEFAULT_URL  # it takes any that is free, and nobody knows which
+    if first.host in _ANYWHERE:
+        first = replace(first, host="::1" if ":" in first.host else "127.0.0.1")
+    return f"http://{first}"
 
 
 def _unix(url: str) -> Address:

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
+from ygg.client.address import url_of
 from ygg.doctor import dispatcher, gpus, hosts, judging, machine, store
 from ygg.doctor.examination import Subject, on_a_thread
 from ygg.doctor.findings import Finding, Report, ok
 from ygg.fleet import Fleet
 from ygg.hosts.http import open_session
 from ygg.places import Places
-from ygg.running import url_of
 from ygg.stores.base import StoreUnusable
 from ygg.stores.glance import glance
 
