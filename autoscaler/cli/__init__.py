@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from autoscaler.cli.base import Failed, fail
-from ygg.cli.base import DONE, INTERRUPTED, Help, duration
+from ygg.cli.base import DONE, INTERRUPTED, duration
+from ygg.cli.parsing import Help
 from ygg.version import VERSION
 
 _EXAMPLES: Final = """\

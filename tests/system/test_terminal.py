@@ -130,6 +130,16 @@ def test_retry_of_many_asks_after_showing_how_many(blocked: Daemon) -> None:
     assert list(d.client.tasks(status="blocked")) == []
 
 
+def test_ctrl_c_at_the_question_changes_nothing_and_ends_it_at_once(blocked: Daemon) -> None:
+    with terminal("retry", "--error", "exit", "--url", blocked.url) as t:
+        t.until(lambda text: "[y/N]" in text)
+        t.press("C")
+        assert t.end() == 130
+        assert "Traceback" not in t.shown
+        assert t.shown.endswith("\n"), "the shell's prompt stands on a line of its own"
+    assert len(list(blocked.client.tasks(status="blocked"))) == 2
+
+
 def test_retry_does_not_ask_when_told_so(blocked: Daemon) -> None:
     code, text = at_a_terminal("retry", "--error", "exit", "--yes", "--url", blocked.url)
     assert (code, text) == (0, "2 tasks are open again\n")

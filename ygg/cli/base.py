@@ -9,16 +9,23 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ygg import printing
+from ygg.cli.parsing import Help
 
 DONE, FAILED, WRONG_USE, UNREACHABLE = range(4)
 #: What a shell says of a program that Ctrl-C ended.
 INTERRUPTED: Final = 130
+#: Seconds that may be meant by "so long from now": times end with the year 9999.
+LATER_MAX: Final = 1000 * 365.25 * 86400
+#: Digits of a number that is meant; Python refuses to read those with thousands.
+_DIGITS_MAX: Final = 15
 _EXIT_CODES: Final = (
     "exit codes: 0 done, 1 the task or the check failed, or the dispatcher said no,\n"
     "2 wrong use, 3 the dispatcher can't be reached"
@@ -29,15 +36,6 @@ Run = Callable[[argparse.Namespace], int]
 
 class Wrong(Exception):
     """The command was used in a way that can't work; the message says how it can."""
-
-
-class Help(argparse.HelpFormatter):
-    """Keeps the lines of examples as they are."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if "\n" in text:
-            return text
-        return super()._fill_text(text, width, indent)
 
 
 class Commands:
@@ -77,7 +75,7 @@ class Commands:
             name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.", formatter_class=Help,
             epilog=f"example: {example}" if len(lines) == 1 else shown, parents=parents,
         )  # fmt: skip
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, parser=command)
         return command
 
 
@@ -148,15 +146,29 @@ def given(**fields: object) -> dict[str, object]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
+def whole(text: str) -> int | None:
+    """A whole number in plain digits; None: it is none. int() takes the digits of any script."""
+    is_one = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
+    return int(text) if is_one else None
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """A flag's whole number."""
 
     def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
+        found = whole(text)
+        if found is None or found < least:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
-        return int(text)
+        return found
 
     return number
+
+
+def name(text: str) -> str:
+    """A task's id or a host's name. In the place of an empty one a whole list would be asked for."""
+    if text.strip() in ("", ".", ".."):
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return text
 
 
 def duration(text: str) -> float:
@@ -166,20 +178,37 @@ def duration(text: str) -> float:
     found = parse_duration(text)
     if found is None or found <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration: write it like 30m, 2h or 1d")
+    if found > LATER_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than a thousand years: leave it out")
     return found
 
 
 def time_from_now(seconds: float | None) -> str | None:
-    """The time so long from now, as the interface takes it."""
+    """The time so long from now, as the interface takes it; at most LATER_MAX."""
     from ygg.wire import rfc3339
 
     return None if seconds is None else rfc3339(time.time() + seconds)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends what blocks in here. An event loop would hear of it only afterwards."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def yes(question: str) -> bool:
     """What the person in front of the terminal says. Where there is none: yes."""
     if not sys.stdin.isatty():
         return True
-    # Not by input(), whose question goes where the answer of the command does.
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        with interruptible():
+            # Not by input(), whose question goes where the answer of the command does.
+            print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # what the shell says next stands on a line of its own
+        raise

@@ -7,7 +7,7 @@ import sys
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
-from ygg.cli.base import DONE, Commands, at_least, paper, print_json, show
+from ygg.cli.base import DONE, Commands, at_least, name, paper, print_json, show
 from ygg.cli.remote import remote
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def register(commands: Commands) -> None:
         metavar="POSITION",
         help="begin behind this row; 0: with the first",
     )
-    events.add_argument("--task", metavar="ID", help="rows of this task only")
+    events.add_argument("--task", type=name, metavar="ID", help="rows of this task only")
     events.add_argument(
         "--kind", action="append", metavar="KIND",
         help="rows of this kind only, such as started or blocked; may be repeated",

@@ -6,7 +6,16 @@ import argparse
 import getpass
 from typing import TYPE_CHECKING
 
-from ygg.cli.base import DONE, Commands, Wrong, duration, print_json, time_from_now
+from ygg.cli.base import (
+    DONE,
+    Commands,
+    Wrong,
+    duration,
+    name,
+    print_json,
+    time_from_now,
+    whole,
+)
 from ygg.cli.remote import remote
 
 if TYPE_CHECKING:
@@ -22,7 +31,7 @@ def register(commands: Commands) -> None:
         ygg limit surtr auto                       # the limit that it had without a pin
         """, commands.remote, commands.json,
     )  # fmt: skip
-    limit.add_argument("host", metavar="HOST")
+    limit.add_argument("host", type=name, metavar="HOST")
     limit.add_argument("limit", metavar="N|auto")
     pause = commands.add(
         "pause", remote(_pause), "start nothing new on a host; what runs there goes on", """
@@ -30,13 +39,13 @@ def register(commands: Commands) -> None:
         ygg pause surtr --for 30m
         """, commands.remote, commands.json,
     )  # fmt: skip
-    pause.add_argument("host", metavar="HOST")
+    pause.add_argument("host", type=name, metavar="HOST")
     resume = commands.add(
         "resume", remote(_resume), "let a paused host take tasks again", """
         ygg resume surtr
         """, commands.remote, commands.json,
     )  # fmt: skip
-    resume.add_argument("host", metavar="HOST")
+    resume.add_argument("host", type=name, metavar="HOST")
     for command in (limit, pause):
         command.add_argument(
             "--for", dest="for_", type=duration, metavar="TIME", help="then it ends: 30m, 2h, 1d"
@@ -58,14 +67,15 @@ async def _limit(client: Client, args: argparse.Namespace) -> int:
             raise Wrong("`ygg limit HOST auto` takes a pin away: leave out --for and --reason")
         host = await client.unpin(args.host)
         return _told(args, host, f"no longer pinned by hand, limit {host.limit}")
-    if not args.limit.isdecimal() or int(args.limit) < 1:
+    limit = whole(args.limit)
+    if limit is None or limit < 1:
         raise Wrong(f"{args.limit!r} is no limit: write a number of at least 1, or auto "
                     "(to start nothing there: `ygg pause`)")  # fmt: skip
     host = await client.pin(
-        args.host, int(args.limit), until=time_from_now(args.for_), reason=args.reason, by=_who()
+        args.host, limit, until=time_from_now(args.for_), reason=args.reason, by=_who()
     )
     until = "" if host.pin is None or host.pin.until is None else f" until {host.pin.until}"
-    return _told(args, host, f"pinned at {args.limit}{until}")
+    return _told(args, host, f"pinned at {limit}{until}")
 
 
 async def _pause(client: Client, args: argparse.Namespace) -> int:

@@ -12,12 +12,14 @@ from ygg.cli.base import (
     UNREACHABLE,
     Commands,
     Wrong,
+    at_least,
     fail,
     given,
     print_json,
     say,
     yes,
 )
+from ygg.cli.base import name as name_of
 from ygg.cli.remote import remote
 from ygg.printing import counted
 
@@ -57,9 +59,9 @@ def register(commands: Commands) -> None:
             name, remote(_each(change)), help_, example, commands.remote, commands.json
         )
         if name == "priority":
-            command.add_argument("priority", type=int, choices=range(5), metavar="N",
+            command.add_argument("priority", type=at_least(0), choices=range(5), metavar="N",
                                  help="0 critical, 1 high, 2 normal, 3 low, 4 backlog")  # fmt: skip
-        command.add_argument("ids", nargs="+", metavar="ID", help="ids of tasks")
+        command.add_argument("ids", nargs="+", type=name_of, metavar="ID", help="ids of tasks")
         if name == "next":
             command.add_argument("--undo", action="store_true", help="no longer before all others")
 
@@ -71,7 +73,7 @@ def register(commands: Commands) -> None:
         ygg retry --error "context size" --dry-run
         """, commands.remote, commands.json,
     )  # fmt: skip
-    retry.add_argument("ids", nargs="*", metavar="ID", help="ids of tasks")
+    retry.add_argument("ids", nargs="*", type=name_of, metavar="ID", help="ids of tasks")
     retry.add_argument("--drained", action="store_true", help="all that a drain blocked")
     retry.add_argument("--error", metavar="TEXT", help="all whose error holds TEXT")
     retry.add_argument("-n", "--dry-run", action="store_true", help="only say how many")
@@ -89,7 +91,7 @@ def _each(change: Change) -> Callable[[Client, argparse.Namespace], Coroutine[An
             try:
                 task = await change(client, task_id, args)
             except Problem as problem:
-                if problem.status in _OF_ALL:
+                if problem.status in _OF_ALL or not problem.is_of_a_dispatcher:
                     raise
                 text = str(problem)
                 code = fail(text if task_id in text else f"{task_id}: {text}", FAILED)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ygg.cli.base import DONE, Commands, Wrong, at_least, paper, print_json, say, show
+from ygg.cli.base import name as name_of
 from ygg.cli.remote import remote
 from ygg.printing import Cell, clean_text, counted, table_lines
 
@@ -34,7 +35,9 @@ def register(commands: Commands) -> None:
         commands.remote, commands.json,
     )  # fmt: skip
     listing.add_argument("--status", choices=["open", "in_progress", "closed", "blocked"])
-    listing.add_argument("-p", "--priority", type=int, metavar="N", help="0 critical .. 4 backlog")
+    listing.add_argument(
+        "-p", "--priority", type=at_least(0), metavar="N", help="0 critical .. 4 backlog"
+    )
     listing.add_argument("-t", "--type")
     listing.add_argument("--host", help="that ran them, or runs them")
     listing.add_argument("--error", metavar="TEXT", help="text within the error")
@@ -72,7 +75,7 @@ def register(commands: Commands) -> None:
         ),
     ):  # fmt: skip
         command = commands.add(name, remote(run), help_, example, commands.remote, commands.json)
-        command.add_argument("id", metavar="ID", help="the task's id")
+        command.add_argument("id", type=name_of, metavar="ID", help="the task's id")
         if name == "answer":
             command.add_argument("--thinking", action="store_true", help="its reasoning instead")
 
