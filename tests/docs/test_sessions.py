@@ -60,7 +60,7 @@ def test_what_real_servers_make_commands_print_is_kept() -> None:
             Say("Hello."),
             Quietly("mkdir deeper"),
             Show("cd deeper; pwd"),
-            Show("ygg check --hosts none.yaml", exit_code=1),
+            Show("ygg check --hosts none.yaml", exit_code=2),
             Say("So it is."),
             Show("curl -s $SURTR/health"),
         )
@@ -69,7 +69,7 @@ def test_what_real_servers_make_commands_print_is_kept() -> None:
     address = r"http://127\.0\.0\.1:\d+"
     assert re.fullmatch(
         r"\nHello\.\n\n```console\n\$ cd deeper; pwd\n~/fleet/deeper\n\n"
-        r"\$ ygg check --hosts none\.yaml\nnone\.yaml: .*\n\(exit code 1\)\n```\n\nSo it is\.\n\n"
+        r"\$ ygg check --hosts none\.yaml\nnone\.yaml: .*\n\(exit code 2\)\n```\n\nSo it is\.\n\n"
         rf"```console\n\$ curl -s {address}/health\n.*ok.*\n```\n",
         rest,
     ), page

@@ -99,7 +99,12 @@ def test_cancel_and_what_can_not_be_cancelled(running: tuple[Daemon, Servers]) -
         (["submit", "-t", "poetry", "x"], 2, "poetry"),
         (["submit", "--model", "gpt-9", "x"], 2, "gpt-9"),
         (["retry"], 2, "say which"),
-        (["nonsense"], 2, "invalid choice"),
+        (["nonsense"], 2, "there is no command"),
+        (["submit", "-p", "9", "x"], 2, "ygg: --priority: "),
+        (["submit", "-l", "", "x"], 2, "ygg: --label: "),
+        (["submit", "-o", "=", "x"], 2, "--option"),
+        (["submit", "x" * 5000], 2, "ygg: title: "),
+        (["list", "-p", "9"], 2, "--priority"),
     ],
 )
 def test_wrong_use_says_what_to_do(
@@ -116,6 +121,26 @@ def test_nobody_there_is_exit_code_3() -> None:
     done = ygg("status", "--url", "http://127.0.0.1:1")
     assert done.returncode == 3
     assert "ygg loop --async" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("status",), ("submit", "x"), ("list",), ("show", "x")])
+def test_a_server_that_is_no_dispatcher_is_exit_code_3(
+    running: tuple[Daemon, Servers], command: tuple[str, ...]
+) -> None:
+    d, _ = running
+    (host,) = d.client.call("GET", "/v1/config")["hosts"].values()
+    done = ygg(*command, "--url", host["url"])
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"ygg: what answers at {host['url']} is no dispatcher (HTTP 404: ")
+    assert "say where it is with --url URL or YGG_URL" in line
+
+
+def test_a_path_behind_the_address_is_what_to_leave_out(running: tuple[Daemon, Servers]) -> None:
+    d, _ = running
+    done = ygg("status", "--url", f"{d.url}/foo")
+    assert done.returncode == 1
+    assert f"leave /foo out of {d.url}/foo" in done.stderr
 
 
 def test_check_tells_good_from_bad(tmp_path: Path) -> None:
