@@ -75,7 +75,9 @@ def serve(*, name: str, port: int, slots: int, threads: int, context: int, model
     params.cache_ram_mib = 0  # prompts of the demo never come twice
     params.endpoint_metrics, params.ui = True, False
     server = xllamacpp.Server(params)
-    print(f"listening on {server.listening_address}", flush=True)
+    # In one write: llama.cpp's threads write to the same file, and would come before the newline.
+    sys.stdout.write(f"\nlistening on {server.listening_address}\n")
+    sys.stdout.flush()
     while True:
         signal.pause()
 
