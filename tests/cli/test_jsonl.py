@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import io
 import json
 import os
@@ -104,6 +106,32 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         tasks_of(path)
 
 
+def test_a_file_may_begin_with_the_mark_of_utf_8(tmp_path: Path) -> None:
+    plain = written(tmp_path, {"title": "a"}, {"title": "b"})
+    tasks = tasks_of(plain)
+    plain.write_bytes(codecs.BOM_UTF8 + plain.read_bytes())
+    assert tasks_of(plain) == tasks
+
+
+def test_a_line_without_end_is_never_read_whole() -> None:
+    with pytest.raises(BadLine, match=r"/dev/zero:1: not a JSON object: the line does not end"):
+        tasks_of(Path("/dev/zero"))
+
+
+def test_a_file_that_fails_in_the_middle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.BytesIO):
+        def fileno(self) -> int:
+            return null.fileno()
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with Path(os.devnull).open("rb") as null:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Failing()))
+        with pytest.raises(BadLine, match="standard input can't be read: Input/output error"):
+            tasks_of(Path("-"))
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadLine, match="nowhere can't be read: No such file"):
         tasks_of(tmp_path / "nowhere")
@@ -125,7 +153,7 @@ def test_a_file_knows_how_many_tasks_it_has_and_a_pipe_does_not(
             assert lines.total is None
             handed = iter(lines)
             assert next(handed)["title"] == "a"
-            with pytest.raises(BadLine, match="-:2"):
+            with pytest.raises(BadLine, match="standard input:2"):
                 next(handed)
 
 

@@ -414,7 +414,7 @@ def test_help_is_what_the_flag_shows() -> None:
     [
         ("show", "none"), ("why", "none"), ("answer", "none"), ("cancel", "none"),
         ("retry", "none"), ("next", "none"), ("priority", "1", "none"), ("hold", "none"),
-        ("release", "none"), ("show", "../status"),
+        ("release", "none"), ("show", "../status"), ("show", "é"), ("show", "a b"),
     ],
 )  # fmt: skip
 def test_an_id_that_nobody_has_is_exit_code_1(d: Daemon, args: tuple[str, ...]) -> None:
@@ -565,6 +565,38 @@ def test_standard_input_that_is_no_text_is_wrong_use(d: Daemon) -> None:
     assert done.returncode == 2
     assert b"standard input is no text in UTF-8 (byte 6: invalid start byte)" in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+def test_standard_input_without_end_is_wrong_use(d: Daemon) -> None:
+    with Path("/dev/zero").open("rb") as zeros:
+        done = subprocess.run(
+            [sys.executable, "-m", "ygg.cli", "submit"],
+            stdin=zeros, capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "YGG_URL": d.url},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "standard input has more than 16777216 bytes" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("list >&-", 0, ""),
+        ("submit x <&- >&-", 0, ""),
+        ("submit <&-", 2, "nothing to submit"),
+        ("submit --file - <&-", 2, "standard input has no line with a task"),
+        ("show nobody 2>&-", 1, ""),
+    ],
+)
+def test_what_is_closed_is_an_empty_file(d: Daemon, command: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f'"$0" -m ygg.cli {command}', sys.executable],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "YGG_URL": d.url},
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert said in done.stderr
 
 
 def help_of(*args: str) -> str:

@@ -6,6 +6,7 @@ What comes through a pipe can't be: there the lines before a broken one are hand
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import sqlite3
@@ -14,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 PREFIX_CHARACTERS: Final = 160
 #: Of so many wrong fields a message tells.
 _TOLD: Final = 3
+#: No dispatcher takes a longer one; and where a file has no lines, it must not be held whole.
+_LINE_BYTES: Final = 16 * 1024 * 1024
 
 
 class BadLine(Exception):
@@ -48,6 +52,8 @@ class TaskLines:
 
     def __init__(self, name: str, prefix: str, fields: Mapping[str, Any]) -> None:
         self._name = name
+        #: The name as it is told to people.
+        self.shown = "standard input" if name == "-" else name
         self._prefix = prefix
         self._fields = dict(fields)
         self._decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -92,7 +98,7 @@ class TaskLines:
             place, _, field = pointer.removeprefix("/").partition("/")
             if place.isdecimal() and int(place) < len(self._pending):
                 line = self._pending[int(place)]
-                told.append(f"{self._name}:{line}: {field and f'{field}: '}{detail}")
+                told.append(f"{self.shown}:{line}: {field and f'{field}: '}{detail}")
         if not told:
             return str(problem)
         more = len(told) - _TOLD
@@ -108,15 +114,24 @@ class TaskLines:
 
     def _lines(self) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
         """Lines that are not blank, with their numbers."""
-        for number, raw in enumerate(self._file, 1):
-            line = raw.strip()
+        for number, raw in enumerate(self._raw_lines(), 1):
+            if len(raw) > _LINE_BYTES:
+                raise BadLine(f"{self.shown}:{number}: not a JSON object: the line does not end")
+            # Other programs begin a file of UTF-8 with a mark that says so.
+            line = raw.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").strip()
             if not line:
                 continue
             try:
                 task = self._decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise BadLine(f"{self._name}:{number}: not a JSON object ({error})") from error
+                raise BadLine(f"{self.shown}:{number}: not a JSON object ({error})") from error
             yield number, line, task
+
+    def _raw_lines(self) -> Iterator[bytes]:
+        try:
+            yield from iter(partial(self._file.readline, _LINE_BYTES + 1), b"")
+        except OSError as error:
+            raise BadLine(f"{self.shown} can't be read: {error.strerror}") from error
 
     def _key(self, line: bytes) -> str:
         digest = hashlib.sha256(line).digest()

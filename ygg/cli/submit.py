@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ygg.cli.base import (
     DONE,
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     from ygg.client import Client
     from ygg.shapes import TaskView
+
+
+#: Of a prompt; one that does not end must not be held whole.
+_INPUT_BYTES: Final = 16 * 1024 * 1024
 
 
 def register(commands: Commands) -> None:
@@ -114,7 +118,10 @@ def _text(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _standard_input() -> str:
-    read = sys.stdin.buffer.read()
+    read = sys.stdin.buffer.read(_INPUT_BYTES + 1)
+    if len(read) > _INPUT_BYTES:
+        raise Wrong(f"standard input has more than {_INPUT_BYTES} bytes, which no dispatcher takes; "
+                    "no task was accepted")  # fmt: skip
     try:
         return read.decode()
     except UnicodeDecodeError as error:
@@ -251,7 +258,7 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
         say(so_far())
         raise
     if not accepted:
-        raise Wrong(f"there was nothing to submit: {args.file} has no line with a task, such as "
+        raise Wrong(f"there was nothing to submit: {lines.shown} has no line with a task, such as "
                     '{"title": "Explain this"}')  # fmt: skip
     if not args.json:
         print(f"{counted(accepted, 'task')} accepted")
