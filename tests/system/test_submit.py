@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -27,13 +27,17 @@ MORE_BYTES = 40 * 1024 * 1024
 
 
 @pytest.fixture
-def d(tmp_path: Path) -> Iterator[Daemon]:
+def servers() -> Iterator[Servers]:
+    with closing(Servers()) as servers:
+        yield servers
+
+
+@pytest.fixture
+def d(tmp_path: Path, servers: Servers) -> Iterator[Daemon]:
     """Its host is paused: what is handed in stays open."""
-    servers = Servers()
     with daemon(tmp_path / "d", hosts_yaml({"h": (servers.start("h"), 2)})) as running:
         running.client.call("PUT", "/v1/hosts/h/pause", {})
         yield running
-    servers.close()
 
 
 def file_of(folder: Path, number: int, *, padding: int = 0) -> Path:
@@ -171,9 +175,8 @@ def test_ctrl_c_says_how_to_go_on_and_nothing_is_doubled(d: Daemon, tmp_path: Pa
 
 
 def test_a_dispatcher_that_is_killed_in_the_middle_loses_and_doubles_nothing(
-    tmp_path: Path,
+    tmp_path: Path, servers: Servers
 ) -> None:
-    servers = Servers()
     hosts = hosts_yaml({"h": (servers.start("h"), 2)})
     path = file_of(tmp_path, MANY)
     with daemon(tmp_path / "d", hosts) as d:
@@ -191,7 +194,34 @@ def test_a_dispatcher_that_is_killed_in_the_middle_loses_and_doubles_nothing(
         again = ygg("submit", "--file", path, "--key-prefix", key_prefix(said), "--url", d.url)
         assert again.returncode == 0, again.stderr
         assert titles(d) == sorted(f"t{n}" for n in range(MANY))
-    servers.close()
+
+
+def test_a_wait_outlives_a_dispatcher_that_is_killed_and_started_anew(
+    tmp_path: Path, servers: Servers
+) -> None:
+    host = servers.start("h")
+    servers.gate(host, is_open=False)
+    hosts = hosts_yaml({"h": (host, 1)})
+    with ExitStack() as stack:
+        d = stack.enter_context(daemon(tmp_path / "d", hosts))
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "ygg.cli", "submit", "--wait", "yes?", "--url", d.url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        stack.enter_context(waiting)
+        stack.callback(waiting.kill)
+        assert waiting.stderr is not None
+        said = waiting.stderr.readline()  # at once: its answer is far away
+        (task,) = d.client.tasks()
+        assert said == f"ygg: {task['id']} is accepted; Ctrl-C leaves it to run\n"
+        until(lambda: counts(d) == {"in_progress": 1})
+        d.process.kill()
+        d.process.wait(10)
+        address = d.url.removeprefix("http://")
+        stack.enter_context(daemon(tmp_path / "d", hosts, listen=[address]))
+        servers.gate(host, is_open=True)
+        out, err = waiting.communicate(timeout=60)
+        assert (waiting.returncode, out, err) == (0, "h says yes\n", "")
 
 
 @contextmanager
