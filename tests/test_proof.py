@@ -17,7 +17,7 @@ from ygg.cli import main
 from ygg.findings import FindingKind
 from ygg.journal import Kind, Note
 from ygg.proof import Answers, check_store
-from ygg.stores.base import Query, StoreError, TaskStore
+from ygg.stores.base import Query, StoreError, StoreUnusable, TaskStore
 from ygg.stores.sqlite import SqliteStore
 from ygg.tasks import Json, Status, Task
 
@@ -77,7 +77,11 @@ def test_what_nobody_touched_is_clean(path: Path) -> None:
         ("UPDATE journal SET waiting = '[1]' WHERE position = 4", "bad_row at row 4: not enough"),
         ("UPDATE journal SET detail = '[]' WHERE position = 2", "bad_row at row 2: Expected `obj"),
         ("UPDATE journal SET held = 'x' WHERE position = 4", "bad_row at row 4: 'x' is not"),
-        ("UPDATE journal SET at = 'x' WHERE position = 4", "bad_row at row 4: a column holds"),
+        ("UPDATE journal SET at = 'x' WHERE position = 4", "bad_row at row 4: at holds 'x'"),
+        ("UPDATE journal SET attempt = NULL WHERE position = 5", "bad_row at row 5: owner holds"),
+        ("UPDATE tasks SET labels = '[1]' WHERE sequence = 3", "bad_row at store: task"),
+        ("UPDATE tasks SET strikes = 'x' WHERE sequence = 3", "bad_row at store: task"),
+        ("UPDATE tasks SET artifact = x'ff' WHERE sequence = 1", "bad_row at store: task"),
         ("UPDATE tasks SET status = 'x' WHERE sequence = 3", "bad_row at store: task"),
         ("UPDATE tasks SET outcome = 'x' WHERE sequence = 1", "bad_row at store: task"),
         ("UPDATE tasks SET labels = 'x' WHERE sequence = 3", "bad_row at store: task"),
@@ -169,6 +173,12 @@ def test_the_command_looks_for_answers_when_it_is_told_to(
     ("statement", "ask"),
     [
         ("UPDATE tasks SET status = 'bogus' WHERE sequence = 3", lambda s: s.overview()),
+        ("UPDATE tasks SET held = 'bogus' WHERE sequence = 3", lambda s: s.overview()),
+        ("UPDATE tasks SET strikes = 'x' WHERE sequence = 3", lambda s: s.find(Query())),
+        (
+            "UPDATE journal SET at = 'x' WHERE position = 3",
+            lambda s: s.prune(closed_before=None, journal_before=9.0),
+        ),
         ("UPDATE tasks SET status = 'bogus' WHERE sequence = 3", lambda s: s.find(Query())),
         ("UPDATE tasks SET labels = '{' WHERE sequence = 3", lambda s: s.find(Query())),
         ("UPDATE journal SET kind = 'bogus' WHERE position = 3", lambda s: s.journal()),
@@ -188,3 +198,18 @@ def test_a_damaged_row_is_told_by_its_number(
         await store.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["type = x'ff'", "model = x'ff'", "priority = 'x'", "priority = 7", "created_at = 'x'"],
+)
+def test_a_store_whose_order_is_damaged_is_not_opened(path: Path, change: str) -> None:
+    edit(path, f"UPDATE tasks SET {change} WHERE sequence = 3")
+
+    async def story() -> None:
+        with pytest.raises(StoreUnusable, match="row 3 of tasks is damaged"):
+            await opened(SqliteStore(path))
+
+    asyncio.run(story())
+    assert any("row 3 of tasks" in line or "wrong_place" in line for line in told(path))

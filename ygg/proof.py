@@ -16,18 +16,12 @@ from ygg.checker import Checker
 from ygg.findings import Report
 from ygg.lives import Stored
 from ygg.stores.base import StoreUnusable
-from ygg.stores.rows import DamagedRow, event_of
+from ygg.stores.rows import DamagedRow, event_of, task_of
 from ygg.stores.schema import check_file, connect_reader
 from ygg.stores.tables import SqliteTables
-from ygg.tasks import Lane, Outcome, Rank, Status, Waiting
+from ygg.tasks import Outcome
 
 _PAGE: Final = 5000
-_TASKS: Final = (
-    "SELECT id, status, outcome, artifact, type, model, priority, created_at, sequence, run_next, "
-    "submitter, key, json_valid(labels) AND json_valid(options) "
-    "AND (metadata IS NULL OR json_valid(metadata)) AND (answer IS NULL OR json_valid(answer)) "
-    "FROM tasks"
-)
 _HAS_ROW: Final = "SELECT 1 FROM journal WHERE position = ?"
 _GIVEN: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'journal'"
 #: The last position of which the row is gone, the positions behind the last row apart.
@@ -85,7 +79,7 @@ def _check(tables: SqliteTables, answers: Answers | None) -> Report:
                 checker.feed(event)
         after = rows[-1][0]
     looked = _Looked(checker, answers)
-    tasks = (looked.at(_stored(row)) for row in connection.execute(_TASKS))
+    tasks = (looked.at(_stored(row)) for row in tables.task_rows())
     report = checker.finish(tasks, given=given)
     return report if answers is None else looked.told_in(report)
 
@@ -110,25 +104,13 @@ def _forgotten(tables: SqliteTables, given: int) -> tuple[int, str]:
     return gap or 0, said if len(said) <= 40 else said[:40] + "..."
 
 
-def _stored(row: tuple[Any, ...]) -> Stored:
-    """sqlite3 types a row as Any; what stands where is said by the statement."""
-    (
-        task, status, outcome, artifact, type_, model, priority, created_at, sequence, run_next,
-        submitter, key, is_json,
-    ) = row  # fmt: skip
+def _stored(row: Any) -> Stored:
     try:
-        known, ended = Status(status), None if outcome is None else Outcome(outcome)
-    except ValueError as error:
-        return Stored(str(task), None, trouble=str(error))
-    if not is_json:
-        return Stored(
-            str(task), None, trouble="its labels, options, metadata or answer are no JSON"
-        )
-    rank = Rank(not run_next, priority, created_at, sequence)
-    return Stored(
-        task, known, ended, artifact, Waiting(task, Lane(type_, model), rank),
-        None if key is None else (submitter, key),
-    )  # fmt: skip
+        task = task_of(row)
+    except DamagedRow as damage:
+        return Stored(str(row[1]), None, trouble=f"row {row[0]} of tasks is damaged: {damage.why}")
+    key = None if task.key is None else (task.submitter, task.key)
+    return Stored(task.id, task.status, task.outcome, task.artifact, task.waiting, key)
 
 
 class _Looked:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ygg.journal import Kind
+from ygg.stores.rows import number
 
 #: Tasks that a piece forgets, and rows that it looks at.
 PIECE: Final = 1000
@@ -26,7 +27,8 @@ LAST_ROW: Final = "SELECT max(position) FROM journal WHERE task = ? AND task <> 
 FORGET_ROWS: Final = "DELETE FROM journal WHERE task = ? AND task <> ''"
 # whose handler a row about an option means; '': the model
 _TYPE: Final = (
-    "CASE json_type(detail, '$.type') WHEN 'text' THEN json_extract(detail, '$.type') ELSE '' END"
+    "CASE WHEN json_valid(detail) AND json_type(detail, '$.type') = 'text' "
+    "THEN json_extract(detail, '$.type') ELSE '' END"
 )
 # prune: the next rows of the journal, in order
 WINDOW: Final = (
@@ -82,7 +84,10 @@ def forget_rows(connection: sqlite3.Connection, before: float, after: int) -> Lo
     row of a task that stays: how its hosts were when it started can still be told.
     """
     window = connection.execute(WINDOW, (after, PIECE)).fetchall()
-    young = next((n for n, row in enumerate(window) if row[1] >= before), len(window))
+    young = next(
+        (n for n, row in enumerate(window) if number(row[1], "journal", row[0]) >= before),
+        len(window),
+    )
     old = window[:young]
     ended = [
         task

@@ -6,8 +6,9 @@ the row; nothing else may come of it. The statements are tables.py's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import UnionType
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,26 @@ from ygg.journal import Event, Kind, unpack
 from ygg.tasks import Fence, Held, Outcome, Status, Task
 
 _json_encoder: Final = msgspec.json.Encoder()
+
+#: The columns of a task, in the order in which they are asked for, and what each may hold. SQLite
+#: itself takes anything anywhere.
+TASK_COLUMNS: Final[Mapping[str, type | UnionType]] = {
+    "sequence": int, "id": str, "title": str, "description": str, "labels": str, "type": str,
+    "model": str, "priority": int, "created_at": float, "run_next": int,
+    "not_before": float | None, "held": str | None, "key": str | None, "submitter": str,
+    "source": str | None, "source_id": str | None, "system": str | None, "options": str,
+    "timeout": float | None, "metadata": str | None, "status": str, "outcome": str | None,
+    "error": str | None, "host": str | None, "attempt": int, "strikes": int, "owner": str,
+    "started_at": float | None, "ended_at": float | None, "artifact": str | None,
+    "answer": str | None,
+}  # fmt: skip
+_EVENT_COLUMNS: Final[Mapping[str, type | UnionType]] = {
+    "position": int, "at": float, "kind": str, "task": str, "host": str, "model": str,
+    "owner": str | None, "attempt": int | None, "seen": int, "reason": str,
+    "waiting": str | None, "held": str | None, "detail": str | None,
+}  # fmt: skip
+_TASK_TYPES: Final = tuple(TASK_COLUMNS.values())
+_EVENT_TYPES: Final = tuple(_EVENT_COLUMNS.values())
 
 
 class DamagedRow(ValueError):
@@ -49,13 +70,33 @@ def task_of(row: Any) -> Task:
     Raises DamagedRow.
     """
     with reading("tasks", row[0]):
+        if not all(map(isinstance, row, _TASK_TYPES)):
+            raise _wrong_type(row, TASK_COLUMNS)
         return _task(row)
 
 
 def event_of(row: Any) -> Event:
     """A row of the journal. Raises DamagedRow."""
     with reading("journal", row[0]):
+        if not all(map(isinstance, row, _EVENT_TYPES)):
+            raise _wrong_type(row, _EVENT_COLUMNS)
         return _event(row)
+
+
+def number(value: object, table: str, row: object) -> float:
+    """One that is asked for without the rest of its row. Raises DamagedRow."""
+    if not isinstance(value, int | float):
+        raise DamagedRow(table, row, f"{value!r} is no number")
+    return value
+
+
+def _wrong_type(row: Any, columns: Mapping[str, type | UnionType]) -> TypeError:
+    wrong = (
+        f"{name} holds {value!r}"
+        for value, (name, types) in zip(row, columns.items(), strict=True)
+        if not isinstance(value, types)
+    )
+    return TypeError(", ".join(wrong))
 
 
 def _task(row: Any) -> Task:
@@ -102,15 +143,9 @@ def _task(row: Any) -> Task:
 
 def _event(row: Any) -> Event:
     position, at, kind, task, host, model, owner, attempt, seen, reason, waiting, held, detail = row
+    if (owner is None) is not (attempt is None):
+        raise TypeError(f"owner holds {owner!r}, attempt {attempt!r}: one without the other")
     fence = None if owner is None else Fence(owner, attempt)
-    texts = (kind, task, host, model, reason, owner or "")
-    numbers = (seen, attempt or 0)
-    if not (
-        all(isinstance(text, str) for text in texts)
-        and all(isinstance(number, int) for number in numbers)
-        and isinstance(at, float)
-    ):
-        raise TypeError("a column holds another type than it was made for")
     told = {} if detail is None else msgspec.json.decode(detail, type=dict[str, Any])
     return Event(
         position=position,

@@ -274,7 +274,7 @@ class SqliteStore(Shell):
     # -- telling -----------------------------------------------------------------------------
 
     def _fail(self, group: Sequence[_Write[object]], error: Exception) -> None:
-        if not isinstance(error, StoreError) and not is_disk(error):
+        if not isinstance(error, StoreError | DamagedRow) and not is_disk(error):
             # A mistake of ours, or text that no file can hold: the caller sees only a StoreError.
             log.error("event=store_write_failed file=%s", self.path, exc_info=error)
         for write in group:

@@ -11,27 +11,24 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from ygg import lifecycle
 from ygg.journal import Event, Kind, pack
 from ygg.stores.base import HostRow, Overview, Page, Query
 from ygg.stores.operations import Pruned
 from ygg.stores.pruning import PIECE, forget_rows, forget_tasks
-from ygg.stores.rows import event_of, json_text, reading, task_of
+from ygg.stores.rows import TASK_COLUMNS, DamagedRow, event_of, json_text, number, reading, task_of
 from ygg.tasks import PRIORITIES, Draft, Held, Lane, Rank, Status, Task, Waiting
 
+Word = TypeVar("Word", Status, Held)
 Value: TypeAlias = "None | int | float | str"
 
 #: As much as a write of some size: there is always room for a few bytes.
 _PROBE: Final = "." * 32_768
 #: SQLite's greatest integer: numbers beyond it are of no row.
 _GREATEST: Final = 2**63 - 1
-_COLUMNS: Final = (
-    "sequence, id, title, description, labels, type, model, priority, created_at, run_next, "
-    "not_before, held, key, submitter, source, source_id, system, options, timeout, metadata, "
-    "status, outcome, error, host, attempt, strikes, owner, started_at, ended_at, artifact, answer"
-)
+_COLUMNS: Final = ", ".join(TASK_COLUMNS)
 _INSERT: Final = (
     "INSERT INTO tasks (sequence, id, title, description, labels, type, model, priority, "
     "created_at, not_before, held, key, body_digest, submitter, source, source_id, system, "
@@ -72,11 +69,11 @@ _WAITING: Final = (
 _IN_PROGRESS: Final = "status = 'in_progress' AND status <> 'closed' ORDER BY sequence"
 _DUE: Final = "held = 'not_before' AND not_before <= ? ORDER BY not_before, sequence LIMIT 1000"
 _NEXT_DUE: Final = (
-    "SELECT not_before FROM tasks WHERE held = 'not_before' AND not_before IS NOT NULL "
+    "SELECT not_before, sequence FROM tasks WHERE held = 'not_before' AND not_before IS NOT NULL "
     "ORDER BY not_before LIMIT 1"
 )
 _LAST_BORN: Final = (
-    "SELECT created_at FROM tasks WHERE source IS NULL ORDER BY sequence DESC LIMIT 1"
+    "SELECT created_at, sequence FROM tasks WHERE source IS NULL ORDER BY sequence DESC LIMIT 1"
 )
 _UNFINISHED: Final = "SELECT status, count(*) FROM tasks WHERE status <> 'closed' GROUP BY status"
 _HELD: Final = "SELECT held, count(*) FROM tasks WHERE held IS NOT NULL GROUP BY held"
@@ -86,13 +83,18 @@ _BLOCKED: Final = (
 )
 _ROWS: Final = "SELECT * FROM journal WHERE position > ? ORDER BY position LIMIT ?"
 _OF_STATUS: Final = "SELECT sequence FROM tasks WHERE status = ? LIMIT 1"
+_OF_PLACE: Final = (
+    "SELECT sequence FROM tasks WHERE status = 'open' AND held IS NULL "
+    "AND type = ? AND model = ? AND priority = ? LIMIT 1"
+)
+_OF_HELD: Final = "SELECT sequence FROM tasks WHERE held = ? LIMIT 1"
 _LAST: Final = (
     "SELECT * FROM journal WHERE task = '' AND kind = ? AND host = '' AND model = '' "
     "ORDER BY position DESC LIMIT 1"
 )
 # One index seek for each: the least created_at is the first of its group. (`min` reads them all.)
 _OLDEST: Final = (
-    "SELECT created_at FROM tasks WHERE status = 'open' AND held IS NULL "
+    "SELECT created_at, sequence FROM tasks WHERE status = 'open' AND held IS NULL "
     "AND type = ? AND model = ? AND run_next = ? AND priority = ? ORDER BY created_at LIMIT 1"
 )
 # The lanes in which something is ready, one seek each: the next model of a type, the next type.
@@ -194,18 +196,22 @@ class SqliteTables:
 
     def next_due(self) -> float | None:
         row = self.connection.execute(_NEXT_DUE).fetchone()
-        return None if row is None else float(row[0])
+        return None if row is None else number(row[0], "tasks", row[1])
 
     def waiting(self) -> Mapping[tuple[Lane, int], int]:
         counts: dict[tuple[Lane, int], int] = {}
         for type_, model, priority, count in self.connection.execute(_WAITING).fetchall():
+            if not (isinstance(type_, str) and isinstance(model, str) and priority in PRIORITIES):
+                (row,) = self.connection.execute(_OF_PLACE, (type_, model, priority)).fetchone()
+                why = f"it waits as type {type_!r}, model {model!r}, priority {priority!r}"
+                raise DamagedRow("tasks", row, why)
             key = Lane(type_, model), priority
             counts[key] = counts.get(key, 0) + count
         return counts
 
     def last_created_at(self) -> float:
         row = self.connection.execute(_LAST_BORN).fetchone()
-        return 0.0 if row is None else float(row[0])
+        return 0.0 if row is None else number(row[0], "tasks", row[1])
 
     def ready(self, lane: Lane, after: Rank, limit: int) -> Sequence[Waiting]:
         found: list[Waiting] = []
@@ -214,7 +220,10 @@ class SqliteTables:
             if len(found) < limit:
                 values = (*lane, not not_next, *place, limit - len(found))
                 rows = self.connection.execute(statement, values).fetchall()
-                found.extend(Waiting(row[0], lane, Rank(not row[1], *row[2:])) for row in rows)
+                found.extend(
+                    Waiting(id_, lane, Rank(not run_next, priority, number(born, "tasks", n), n))
+                    for id_, run_next, priority, born, n in rows
+                )
 
         read(_READY_SAME, after.not_next, after[1:])
         read(_READY_LATER, after.not_next, after[1:3])
@@ -232,7 +241,8 @@ class SqliteTables:
                     row = self.connection.execute(_OLDEST, values).fetchone()
                     if row is not None:
                         key = lane, priority
-                        oldest[key] = min(row[0], oldest.get(key, row[0]))
+                        born = number(row[0], "tasks", row[1])
+                        oldest[key] = min(born, oldest.get(key, born))
         return oldest
 
     def _lanes(self) -> Iterator[Lane]:
@@ -263,20 +273,26 @@ class SqliteTables:
 
     def overview(self) -> Overview:
         execute = self.connection.execute
-        by_status: dict[Status, int] = {}
-        for status, count in execute(_UNFINISHED).fetchall():
-            (number,) = (
-                (None,) if status in set(Status) else execute(_OF_STATUS, (status,)).fetchone()
-            )
-            with reading("tasks", number):
-                by_status[Status(status)] = count
+        by_status = self._counted(Status, _UNFINISHED, _OF_STATUS)
         (total,) = execute("SELECT count(*) FROM tasks").fetchone()
         by_status[Status.CLOSED] = total - sum(by_status.values())
         return Overview(
             by_status={status: count for status, count in by_status.items() if count},
-            held={Held(why): count for why, count in execute(_HELD).fetchall()},
+            held=self._counted(Held, _HELD, _OF_HELD),
             blocked=dict(execute(_BLOCKED).fetchall()),
         )
+
+    def _counted(self, kind: type[Word], count: str, find: str) -> dict[Word, int]:
+        """How many rows have each word; `find` is for a row with one that does not exist."""
+        counts: dict[Word, int] = {}
+        for word, times in self.connection.execute(count).fetchall():
+            if word in set(kind):
+                counts[kind(word)] = times
+                continue
+            (row,) = self.connection.execute(find, (word,)).fetchone()
+            with reading("tasks", row):
+                kind(word)
+        return counts
 
     # -- journal -----------------------------------------------------------------------------
 
@@ -305,6 +321,10 @@ class SqliteTables:
     def rows(self, after: int, limit: int) -> Sequence[tuple[Any, ...]]:
         """Of the journal, as they are: for who wants to know which of them can't be read."""
         return self.connection.execute(_ROWS, (after, limit)).fetchall()
+
+    def task_rows(self) -> Iterator[tuple[Any, ...]]:
+        """All tasks as they are, for the same."""
+        return self.connection.execute(f"SELECT {_COLUMNS} FROM tasks")
 
     def last(self, kind: Kind) -> Event | None:
         """The last row of a kind that is about no task, host or model."""
