@@ -22,7 +22,7 @@ from ygg.fleet import Option
 from ygg.health import Mode
 from ygg.journal import Event, Kind
 from ygg.tasks import Fence, Json, Lane, Rank, Waiting
-from ygg.wire import rfc3339
+from ygg.wire import told_time
 
 
 class BadRow(ValueError):
@@ -97,7 +97,7 @@ def _place(waiting: Waiting) -> str:
     """A place in the order, for people."""
     not_next, priority, created_at, sequence = _key(waiting.rank)
     first = "" if not_next else "runs next, "
-    return f"{first}priority {priority}, created at {rfc3339(created_at)}, number {sequence}"
+    return f"{first}priority {priority}, created at {told_time(created_at)}, number {sequence}"
 
 
 class Hindsight:

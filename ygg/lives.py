@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ygg.findings import FindingKind, Findings
 from ygg.journal import Event, Kind, pack
 from ygg.tasks import NEXT, Fence, Held, Outcome, Status, Waiting
-from ygg.wire import rfc3339
+from ygg.wire import told_time
 
 
 class Stored(NamedTuple):
@@ -413,4 +413,4 @@ def _place(waiting: Waiting) -> str:
     model = f" with the model {lane.model}" if lane.model else ""
     first = "" if rank.not_next else "next, "
     return (f"{first}priority {rank.priority} of {lane.type}{model}, created at "
-            f"{rfc3339(rank.created_at)}, number {rank.sequence}")  # fmt: skip
+            f"{told_time(rank.created_at)}, number {rank.sequence}")  # fmt: skip

@@ -27,6 +27,14 @@ def rfc3339(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def told_time(seconds: float) -> str:
+    """For messages about what may be damaged: one that no calendar has as the number it is."""
+    try:
+        return rfc3339(seconds)
+    except (OverflowError, ValueError):
+        return repr(seconds)
+
+
 def parse_rfc3339(text: str) -> float:
     """Seconds since the epoch of a time with Z or an offset. Raises ValueError, which says why."""
     shown = repr(text if len(text) <= 40 else text[:40] + "...")
