@@ -161,6 +161,7 @@ def test_a_key_with_two_bodies_in_one_call_clashes(place: Place) -> None:
         with pytest.raises(KeyClash) as clash:
             await store.add(drafts, now=1.0)
         assert (clash.value.key, clash.value.task_id) == ("k", drafts[0].id)
+        assert clash.value.draft_id == drafts[1].id
         assert await kinds(store) == [Kind.OPENED]
 
     tell(place, story)

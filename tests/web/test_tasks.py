@@ -118,6 +118,28 @@ def test_the_same_key_with_another_body_clashes_and_nothing_is_accepted(tmp_path
     run(story())
 
 
+def test_a_clash_within_an_array_names_its_two_items_and_no_id_that_was_never_kept(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            batch = [{"title": "new"}, {"title": "a", "key": "k"}, {"title": "b", "key": "k"}]
+            reply = await w.ask("POST", "/v1/tasks", batch)
+            assert (reply.status, reply.json["type"]) == (409, "urn:ygg:problem:key-clash")
+            (error,) = reply.json["errors"]
+            assert error["pointer"] == "/2/key"
+            assert "items 1 and 2 of the array have the key 'k'" in error["detail"]
+            assert reply.json["detail"] == error["detail"]
+            assert not w.store.tables.tasks
+            kept = await w.submit(title="a", key="k")
+            reply = await w.ask("POST", "/v1/tasks", batch[1:])
+            (error,) = reply.json["errors"]
+            assert error["pointer"] == "/1/key"  # item 0 is the task that is here
+            assert kept in error["detail"]
+
+    run(story())
+
+
 def test_an_array_of_repeats_is_200_and_one_new_task_makes_it_201(tmp_path: Path) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:

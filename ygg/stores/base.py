@@ -40,15 +40,22 @@ class StoreUnusable(StoreError):
 
 
 class KeyClash(Exception):
-    """The same idempotency key came with another body."""
+    """The same idempotency key came with another body.
 
-    def __init__(self, key: str, task_id: str) -> None:
+    Args:
+        key: that both have.
+        task_id: whose it is: a task's, or an earlier draft's of the same call, of which none is kept.
+        draft_id: of the draft that came with it again.
+    """
+
+    def __init__(self, key: str, task_id: str, *, draft_id: str) -> None:
         super().__init__(
             f"key {key!r} was used for another task ({task_id}): "
             "use a new key, or send the same body again"
         )
         self.key = key
         self.task_id = task_id
+        self.draft_id = draft_id
 
 
 class UnknownTask(LookupError):

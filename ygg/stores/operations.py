@@ -123,7 +123,9 @@ class Operations:
         same = earlier.get(place) or self.tables.load(draft.id)
         if same is not None:
             if not _same_birth(same, draft):
-                raise KeyClash(draft.id, same.id)  # two tasks drew the same number
+                raise KeyClash(
+                    draft.id, same.id, draft_id=draft.id
+                )  # two tasks drew the same number
             return same
         if draft.source is not None and draft.source_id is not None:
             place = "source", draft.source, draft.source_id
@@ -139,7 +141,7 @@ class Operations:
             found, digest = before or (first, first.body_digest if first else "")
             if found is not None:
                 if digest != draft.body_digest:
-                    raise KeyClash(draft.key, found.id)
+                    raise KeyClash(draft.key, found.id, draft_id=draft.id)
                 return found
         earlier.update(dict.fromkeys(places, draft))
         return None

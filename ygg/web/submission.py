@@ -231,13 +231,28 @@ def refusal(
     error: Unroutable | KeyClash, drafts: Sequence[Draft], board: Board, *, several: bool
 ) -> Problem:
     """What the dispatcher would not take, with the field that is in the way."""
+    if isinstance(error, KeyClash):
+        return _key_clash(error, [draft.id for draft in drafts], several=several)
     for index, draft in enumerate(drafts):
-        if isinstance(error, KeyClash):
-            kind, field, found = Kind.KEY_CLASH, "key", draft.key == error.key
-        else:
-            kind, field = Kind.UNROUTABLE, "model" if draft.type in board.routes else "type"
-            found = not board.options_of(Lane(draft.type, draft.model))
-        if found:
-            place = f"/{index}/{field}" if several else f"/{field}"
-            return Problem(kind, str(error), errors=[FieldError(place, str(error))])
+        if not board.options_of(Lane(draft.type, draft.model)):
+            field = "model" if draft.type in board.routes else "type"
+            place = _place(index, field, several=several)
+            return Problem(Kind.UNROUTABLE, str(error), errors=[FieldError(place, str(error))])
     raise error  # hosts.yaml was reloaded in between
+
+
+def _key_clash(error: KeyClash, ids: Sequence[str], *, several: bool) -> Problem:
+    clashing = ids.index(error.draft_id)
+    detail = str(error)
+    if error.task_id in ids[:clashing]:  # none of the array is kept: its id would lead nowhere
+        first = ids.index(error.task_id)
+        detail = (
+            f"items {first} and {clashing} of the array have the key {error.key!r} and differ: "
+            "give each task a key of its own"
+        )
+    place = _place(clashing, "key", several=several)
+    return Problem(Kind.KEY_CLASH, detail, errors=[FieldError(place, detail)])
+
+
+def _place(index: int, field: str, *, several: bool) -> str:
+    return f"/{index}/{field}" if several else f"/{field}"
