@@ -28,5 +28,6 @@ def _limits(limits: Limits) -> str:
         ("for what waits of an event stream to be taken", f"{limits.take_seconds:g} s"),
         ("connections at once", f"{limits.connections}"),
         ("of these, kept for this machine's own users", f"{limits.connections_kept}"),
+        ("of those, kept for the Unix socket if there is one", f"{limits.connections_of_socket}"),
     ]
     return markdown.table(["what", "at most"], rows)

@@ -353,7 +353,7 @@ def test_the_names_are_loopbacks_and_what_the_settings_say(
 
 LIMITS: Final = Limits(
     body_bytes=1000, body_seconds=0.3, sweep_seconds=0.02, line_bytes=300, header_bytes=400,
-    headers=10, connections=12, connections_kept=8,
+    headers=10, connections=12, connections_kept=8, connections_of_socket=2,
 )  # fmt: skip
 DOORS: Final = pytest.mark.parametrize("number", [0, 1, 2], ids=["loopback", "socket", "beyond"])
 
@@ -559,6 +559,21 @@ def test_strangers_who_take_all_connections_do_not_lock_the_owner_out(tmp_path: 
             assert problem_of(answer)["type"] == "urn:ygg:problem:busy"
             for door in (loopback, unix):
                 assert status_of(await raw(door, head(*LOCAL, method="GET"))) == 200
+            for _, writer in opened:
+                writer.close()
+
+    run(story())
+
+
+def test_who_takes_all_connections_of_loopback_does_not_lock_the_socket(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with three_doors(tmp_path, limits=LIMITS) as (w, loopback, unix, beyond):
+            opened = [await connect(loopback) for _ in range(10)]
+            await until(lambda: len(w.doors._reception.connections) == 10)
+            for door in (loopback, beyond):
+                answer = await raw(door, head(*BEARER, method="GET"))
+                assert problem_of(answer)["type"] == "urn:ygg:problem:busy"
+            assert status_of(await raw(unix, head(*LOCAL, method="GET"))) == 200
             for _, writer in opened:
                 writer.close()
 

@@ -30,6 +30,9 @@ class Limits:
     connections: int = 512
     #: Of these, kept for loopback and the Unix socket: strangers don't lock the owner out.
     connections_kept: int = 64
+    #: Of those again, kept for the Unix socket alone where there is one: any user of this machine
+    #: can take all of loopback's.
+    connections_of_socket: int = 16
     #: How often connections are looked at.
     sweep_seconds: float = 1.0
     #: For the end of a run that is being cancelled to be written.

@@ -192,6 +192,7 @@ class _Reception:
         self._times = times
         self._loop = loop
         self._servers: list[asyncio.Server] = []
+        self._has_socket = False
         self._timer: asyncio.TimerHandle | None = None
         #: Let in, but not yet among the server's connections: they are, one turn of the loop later.
         self._entering = 0
@@ -202,6 +203,7 @@ class _Reception:
 
     async def open(self, door: _Door) -> None:
         """Raises OSError."""
+        self._has_socket = self._has_socket or isinstance(door.address, UnixPath)
         for bound in door.sockets:
             # By ourselves: uvloop says nothing when it can't.
             bound.listen(_BACKLOG)
@@ -211,19 +213,25 @@ class _Reception:
                 else self._loop.create_server
             )
             self._servers.append(
-                await serve(
-                    lambda: self._enter(is_private=door.is_private), sock=bound, backlog=_BACKLOG
-                )
+                await serve(lambda: self._enter(door), sock=bound, backlog=_BACKLOG)
             )
 
-    def _enter(self, *, is_private: bool) -> asyncio.BaseProtocol:
+    def _enter(self, door: _Door) -> asyncio.BaseProtocol:
         limits = self._limits
-        most = limits.connections - (0 if is_private else limits.connections_kept)
-        if len(self._server.connections) + self._entering >= most:
+        if len(self._server.connections) + self._entering >= self._most(door):
             return _Busy()
         self._entering += 1
         self._loop.call_later(0, self._entered)
-        return Connection(self._server, is_private=is_private, limits=limits, loop=self._loop)
+        return Connection(self._server, is_private=door.is_private, limits=limits, loop=self._loop)
+
+    def _most(self, door: _Door) -> int:
+        """With so many open, whoever comes by this door is told to come later."""
+        limits = self._limits
+        if isinstance(door.address, UnixPath):
+            return limits.connections
+        if not door.is_private:
+            return limits.connections - limits.connections_kept
+        return limits.connections - (limits.connections_of_socket if self._has_socket else 0)
 
     def _entered(self) -> None:
         self._entering -= 1
