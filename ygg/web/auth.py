@@ -150,6 +150,7 @@ class Access:
         """The name of the token's line; "" where it has none, or none is needed and given.
 
         A token that is given must be good even where none is needed: one that went stale is noticed.
+        A server that has no tokens can tell no good one from a bad one, and takes no notice.
 
         Args:
             given: the values of Authorization.
