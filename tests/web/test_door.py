@@ -370,6 +370,8 @@ DOORS: Final = pytest.mark.parametrize("number", [0, 1, 2], ids=["loopback", "so
         (head(*BEARER, f"{'X' * 401}: x", method="GET"), 431, "large-headers"),
         (head(*BEARER, *(f"X{n}: x" for n in range(8)), method="GET"), 431, "large-headers"),
         (head(*BEARER, method="GET", path=f"/{'x' * 300}"), 414, "long-address"),
+        (head(*BEARER, *JSON, "Expect: nonsense") + BODY, 417, "expectation"),
+        (head(*BEARER, "Expect: nonsense", method="GET", path="/no"), 417, "expectation"),
         (head(method="GET"), 400, "bad-request"),
         (head("Host: a", "Host: b", method="GET"), 400, "bad-request"),
         (head(*BEARER, "Content-Length: 1", "Content-Length: 2"), 400, "bad-request"),

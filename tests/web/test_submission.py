@@ -281,7 +281,7 @@ def test_problems_have_names_that_never_change() -> None:
         ("unknown-task", 404), ("unknown-host", 404), ("no-artifact", 404), ("too-slow", 408),
         ("key-clash", 409), ("refused", 409), ("pinned-in-file", 409), ("shared-slots", 409), ("lease-held", 409),
         ("out-of-bounds", 422), ("too-large", 413), ("not-json", 415),
-        ("encoded", 415), ("wrong-host", 421), ("unroutable", 422), ("internal", 500),
+        ("encoded", 415), ("expectation", 417), ("wrong-host", 421), ("unroutable", 422), ("internal", 500),
         ("draining", 503), ("store-trouble", 503), ("not-yet", 503), ("too-many-streams", 503),
         ("disk-full", 507),
     }  # fmt: skip

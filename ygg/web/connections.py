@@ -85,6 +85,15 @@ class Connection(web.RequestHandler):
         if self._wire is not None:
             self._wire.abort()
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """An unknown Expect is refused before any middleware; all else got its answer there."""
+        if isinstance(resp, web.HTTPExpectationFailed):
+            detail = "Expect is not 100-continue, and nothing else is known: leave it out"
+            resp = sealed(Problem(Kind.EXPECTATION, detail, close=True).response())
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -26,7 +26,7 @@ _STEPS: Final[Mapping[str, Any]] = {
 #: What may be wrong with any request.
 _ALWAYS: Final = (
     Kind.BAD_REQUEST, Kind.UNAUTHORIZED, Kind.FOREIGN_ORIGIN, Kind.LONG_ADDRESS, Kind.WRONG_HOST,
-    Kind.LARGE_HEADERS, Kind.INTERNAL,
+    Kind.EXPECTATION, Kind.LARGE_HEADERS, Kind.INTERNAL,
 )  # fmt: skip
 _OF_PARAMETERS: Final = (Kind.BAD_PARAMETERS,)
 _OF_WRITES: Final = (Kind.TOO_SLOW, Kind.TOO_LARGE, Kind.NOT_JSON, Kind.ENCODED)

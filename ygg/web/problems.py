@@ -56,6 +56,7 @@ class Kind(Enum):
     LONG_ADDRESS = "long-address", 414, "The address is too long"
     NOT_JSON = "not-json", 415, "Only application/json is taken"
     ENCODED = "encoded", 415, "Encoded bodies are not taken"
+    EXPECTATION = "expectation", 417, "Only Expect: 100-continue is known"
     WRONG_HOST = "wrong-host", 421, "This server does not go by that name"
     UNROUTABLE = "unroutable", 422, "No host would ever run it"
     OUT_OF_BOUNDS = "out-of-bounds", 422, "The limit is outside the host's bounds"
