@@ -128,7 +128,7 @@ def _read(path: Path) -> tuple[bytes, int]:
             return file.read(_BYTES_MAX + 1), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except OSError as error:
         raise SecretError(
-            f"can't read the key in {path}: {error.strerror}; put it there, readable by the user "
+            f"{path} can't be read: {error.strerror}; put the key there, readable by the user "
             "that runs ygg and nobody else"
         ) from error
 

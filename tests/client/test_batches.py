@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -58,3 +59,10 @@ def test_tasks_may_come_one_by_one_from_elsewhere() -> None:
         assert [task["title"] for task in json.loads(body)] == ["0", "1", "2"]
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_has_no_word_for_is_no_null(number: float) -> None:
+    for value in (number, [1, {"a": [number]}], {"a": (1.0, number)}):
+        with pytest.raises(ValueError, match=f"metadata: {number} is no number in JSON"):
+            bodies([{"title": "t", "metadata": value}])

@@ -57,6 +57,15 @@ def test_the_same_key_and_task_is_the_same_task_and_another_one_clashes(tmp_path
     run(story())
 
 
+def test_a_number_that_json_has_no_word_for_is_refused_before_it_is_sent() -> None:
+    async def submit() -> None:
+        async with Client("http://127.0.0.1:1") as client:
+            await client.submit(title="t", options={"temperature": float("nan")})
+
+    with pytest.raises(ValueError, match="options: nan is no number in JSON"):
+        asyncio.run(submit())
+
+
 def test_a_row_of_many_handed_in_again_is_not_doubled(tmp_path: Path) -> None:
     async def story() -> None:
         async with ours(tmp_path) as (w, client):

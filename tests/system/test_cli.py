@@ -129,11 +129,12 @@ def test_a_server_that_is_no_dispatcher_is_exit_code_3(
 ) -> None:
     d, _ = running
     (host,) = d.client.call("GET", "/v1/config")["hosts"].values()
-    done = ygg(*command, "--url", host["url"])
-    assert (done.returncode, done.stdout) == (3, ""), done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"ygg: what answers at {host['url']} is no dispatcher (HTTP 404: ")
-    assert "say where it is with --url URL or YGG_URL" in line
+    for words, text in ((command, None), (("submit", "--file", "-"), '{"title": "a"}')):
+        done = ygg(*words, "--url", host["url"], text=text)
+        assert (done.returncode, done.stdout) == (3, ""), done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"ygg: what answers at {host['url']} is no dispatcher (HTTP 404: ")
+        assert "say where it is with --url URL or YGG_URL" in line
 
 
 def test_a_path_behind_the_address_is_what_to_leave_out(running: tuple[Daemon, Servers]) -> None:

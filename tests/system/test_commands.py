@@ -340,10 +340,7 @@ def test_a_kind_that_there_is_none_of_is_wrong_use(d: Daemon) -> None:
         (("submit", "-t", "poetry", "x"), "poetry"),
         (("submit", "--model", "gpt-9", "x"), "gpt-9"),
         (("submit",), "nothing to submit"),
-        (("submit", "x", "-o", "temperature"), "--option temperature=0.2"),
-        (("submit", "x", "--timeout", "soon"), "90 (seconds), 10m or 1h"),
         (("submit", "x", "--not-before", "soon"), "--not-before: 'soon'"),
-        (("submit", "x", "--metadata", "{"), "--metadata is not JSON"),
         (("submit", "--file", "nowhere.jsonl"), "nowhere.jsonl can't be read"),
         (("submit", "--file", "f", "title"), "--file is for many tasks"),
         (("submit", "--key-prefix", "p", "x"), "--key-prefix is for --file"),
@@ -371,8 +368,22 @@ def test_wrong_use_is_exit_code_2_and_says_what_to_do(
         (("pause", "h", "--for", "ever"), "no duration: write it like 30m, 2h or 1d"),
         (("pause", "h", "--for", "0s"), "no duration"),
         (("pause", "h", "--for", "99999999999d"), "more than a thousand years"),
+        (("submit", "x", "-o", "temperature"), "write it like temperature=0.2"),
+        (("submit", "x", "--timeout", "soon"), "90 (seconds), 10m or 1h"),
+        (("submit", "x", "--metadata", "{"), "--metadata: no JSON ("),
+        (("submit", "x", "--not-before", "99999999999d"), "more than a thousand years"),
+        (("submit", "x", "--metadata", "[" * 90_000), "--metadata: nested too deep"),
+        (("submit", "x", "--metadata", "[" * 500 + "]" * 500), "--metadata: nested too deep"),
+        (("submit", "x", "-o", "a=" + "[" * 90_000), "--option: nested too deep"),
+        (("submit", "x", "-o", "a=NaN"), "NaN is no number in JSON"),
+        (("submit", "x", "-o", "a=1e999"), "'1e999' has a number that is too large"),
+        (("submit", "x", "--metadata", '{"a": [-Infinity]}'), "-Infinity is no number in JSON"),
+        (("submit", "x", "--timeout", "\u0663"), "90 (seconds), 10m or 1h"),
+        (("doctor", "--timeout", "soon"), "90 (seconds), 10m or 1h"),
+        (("compare", "--timeout", "nan"), "90 (seconds), 10m or 1h"),
         (("limit", "h", "\u0663"), "'\u0663' is no limit"),
         (("limit", "h", "9" * 5000), "is no limit"),
+        (("submit", "x", "-p", "\u0663"), "no whole number"),
         (("priority", "\u0663", "x"), "no whole number"),
         (("list", "-n", "\u0663"), "no whole number"),
         (("show", ""), "argument ID: '' names nothing"),
@@ -633,9 +644,9 @@ def test_completion_completes_commands_and_flags_in_bash(tmp_path: Path) -> None
     assert done.stdout.splitlines()[-2:] == ["status", "--priority"]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_of_every_shell_knows_every_command(shell: str) -> None:
     done = ygg("completion", shell)
     assert done.returncode == 0, done.stderr
-    for name in ("submit", "status", "completion", "--watch"):
+    for name in ("submit", "status", "completion", "watch"):
         assert name in done.stdout

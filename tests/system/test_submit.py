@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -84,6 +86,13 @@ def test_the_json_of_a_file_is_a_task_a_line_in_order(d: Daemon, tmp_path: Path)
     tasks = [msgspec.json.decode(line, type=shapes.TaskView) for line in done.stdout.splitlines()]
     assert [task.title for task in tasks] == [f"t{n}" for n in range(1500)]
     assert {task.priority for task in tasks} == {4}
+
+
+def test_quiet_prints_the_ids_alone(d: Daemon) -> None:
+    done = ygg("submit", "-q", "-f", "-", "--url", d.url, text='{"title": "a"}\n{"title": "b"}\n')
+    assert done.returncode == 0, done.stderr
+    found = [d.client.call("GET", f"/v1/tasks/{id_}")["title"] for id_ in done.stdout.split()]
+    assert found == ["a", "b"]
 
 
 def test_lines_may_come_through_a_pipe(d: Daemon) -> None:
@@ -297,3 +306,68 @@ def test_ctrl_c_while_it_waits_leaves_the_task_to_run(d: Daemon) -> None:
     assert f"{task['id']} goes on: `ygg show {task['id']}`" in text
     assert task["status"] == "open"
     assert "Traceback" not in text
+
+
+# -- standard input beside a title ---------------------------------------------------------------
+
+
+def remark(d: Daemon, stdin: int) -> str:
+    """What is said beside the id of a task with a title."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ygg.cli", "submit", "-q", "title", "--url", d.url],
+        stdin=stdin, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    task = d.client.call("GET", f"/v1/tasks/{done.stdout.strip()}")
+    assert (task["title"], task["description"]) == ("title", "")
+    return done.stderr
+
+
+def test_what_is_piped_in_beside_a_title_is_not_read_and_that_is_said(
+    d: Daemon, tmp_path: Path
+) -> None:
+    read, write = os.pipe()
+    os.write(write, b"a diff\n")
+    assert remark(d, read) == "ygg: standard input was not read: `-d -` makes it the prompt\n"
+    assert os.read(read, 100) == b"a diff\n"
+    file = tmp_path / "prompt"
+    file.write_text("a prompt")
+    with file.open("rb") as whole:
+        assert "was not read" in remark(d, whole.fileno())
+
+
+def test_nothing_is_said_of_a_standard_input_that_says_nothing(d: Daemon, tmp_path: Path) -> None:
+    """Of cron and of service managers; and of loops, which are in the middle of a file."""
+    assert remark(d, subprocess.DEVNULL) == ""
+    read, write = os.pipe()
+    assert remark(d, read) == ""  # nobody closes it, and nothing comes
+    os.close(write)
+    assert remark(d, read) == ""  # at its end
+    os.close(read)
+    file = tmp_path / "titles"
+    file.write_text("first\nsecond\n")
+    with file.open("rb", buffering=0) as lines:
+        lines.seek(6)
+        assert remark(d, lines.fileno()) == ""
+        assert lines.read() == b"second\n"
+
+
+def test_a_given_description_says_nothing_of_standard_input(d: Daemon) -> None:
+    done = ygg("submit", "-q", "t", "-d", "", "--url", d.url, text="not for you")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_ends_a_submit_that_still_reads(d: Daemon) -> None:
+    read, write = os.pipe()
+    os.write(write, b"the beginning")
+    with subprocess.Popen(
+        [sys.executable, "-m", "ygg.cli", "submit", "title", "-d", "-", "--url", d.url],
+        stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as submit:  # fmt: skip
+        until(lambda: fcntl.ioctl(read, termios.FIONREAD, b"\0" * 4) == b"\0" * 4)
+        submit.send_signal(signal.SIGINT)
+        said = submit.communicate(timeout=60)
+    os.close(read)
+    os.close(write)
+    assert (submit.returncode, *said) == (130, "", "")
+    assert titles(d) == []

@@ -195,6 +195,19 @@ def test_watch_waits_for_a_dispatcher_that_goes_away(
             assert t.end() == 0
 
 
+def test_watch_tells_of_a_dispatcher_that_does_not_answer(d: Daemon) -> None:
+    with terminal("status", "--watch", "--url", d.url) as t:
+        t.until(lambda text: "process " in text)
+        d.client.call("POST", "/v1/tasks", {"title": "a"})
+        d.process.send_signal(signal.SIGSTOP)
+        try:
+            t.until(lambda text: "this is how it was: no answer for " in text)
+        finally:
+            d.process.send_signal(signal.SIGCONT)
+        t.press("C")
+        assert t.end() == 0
+
+
 def test_watch_writes_where_there_is_no_terminal(d: Daemon) -> None:
     for flags in ((), ("--json",)):
         with subprocess.Popen(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ygg.cli.base import DONE, FAILED, Commands, Wrong, fail, print_json, width
+from ygg.cli.given import seconds
 
 
 def register(commands: Commands) -> None:
@@ -28,7 +29,7 @@ def register(commands: Commands) -> None:
         "(default %(default)s)",
     )  # fmt: skip
     compare.add_argument(
-        "--workload", type=Path, metavar="JSONL",
+        "--workload", type=Path, metavar="FILE",
         help="a task a line, with the second of its arrival (default: the one that comes with ygg)",
     )  # fmt: skip
     compare.add_argument(
@@ -39,8 +40,8 @@ def register(commands: Commands) -> None:
         help="a new folder to keep both stores and logs in (default: a temporary one)",
     )  # fmt: skip
     compare.add_argument(
-        "--timeout", type=float, default=900.0, metavar="SECONDS",
-        help="how long each dispatcher may take (default %(default)g)",
+        "--timeout", type=seconds, default=900.0, metavar="TIME",
+        help="how long each dispatcher may take (default 15m)",
     )  # fmt: skip
 
 

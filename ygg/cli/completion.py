@@ -7,9 +7,9 @@ from typing import Final
 
 from ygg.cli.base import DONE, Commands
 
-#: Values of these flags and arguments are paths.
-_FILES: Final = frozenset({"--hosts", "--file"})
-_FOLDERS: Final = frozenset({"--state"})
+#: Values of flags and arguments that are called so are paths.
+_FILES: Final = frozenset({"FILE", "PATH"})
+_FOLDERS: Final = frozenset({"DIR"})
 
 
 def register(commands: Commands) -> None:
@@ -18,9 +18,10 @@ def register(commands: Commands) -> None:
         """
         ygg completion bash > ~/.local/share/bash-completion/completions/ygg
         ygg completion zsh > ~/.zfunc/_ygg    # with fpath+=~/.zfunc before compinit
+        ygg completion fish > ~/.config/fish/completions/ygg.fish
         """,
     )  # fmt: skip
-    completion.add_argument("shell", choices=["bash", "zsh"])
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
 
 
 def _completion(args: argparse.Namespace) -> int:
@@ -31,9 +32,9 @@ def _completion(args: argparse.Namespace) -> int:
     parser = make_parser()
     for command in _all(parser):
         for action in command._actions:  # noqa: SLF001 - argparse has no other way
-            if _FILES & set(action.option_strings):
+            if action.metavar in _FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab's way to say it
-            elif _FOLDERS & set(action.option_strings):
+            elif action.metavar in _FOLDERS:
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # shtab's way to say it
     print(shtab.complete(parser, args.shell))
     return DONE

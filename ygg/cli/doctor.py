@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ygg import printing
 from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, Wrong, fail, print_json
+from ygg.cli.given import seconds
 
 if TYPE_CHECKING:
     from ygg.doctor.findings import Report
@@ -34,8 +35,8 @@ def register(commands: Commands) -> None:
         help="send several requests at once, and see how many each host runs together",
     )  # fmt: skip
     doctor.add_argument(
-        "--timeout", type=float, default=120.0, metavar="SECONDS",
-        help="for one answer of --deep and --measure (default: %(default)g)",
+        "--timeout", type=seconds, default=120.0, metavar="TIME",
+        help="for one answer of --deep and --measure (default: 2m)",
     )  # fmt: skip
     doctor.add_argument(
         "--url", help="the dispatcher to ask (YGG_URL; default: where the file says)"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ygg.cli.base import FAILED, UNREACHABLE, WRONG_USE, Run, fail
 from ygg.cli.parsing import with_flags
@@ -18,6 +19,9 @@ if TYPE_CHECKING:  # importing it takes longer than the whole of `ygg --help`
     from ygg.client import Client, Problem
 
 Work: TypeAlias = "Callable[[Client, argparse.Namespace], Coroutine[Any, Any, int]]"
+
+#: What a problem says to who speaks HTTP, for those who typed a command.
+_WHY: Final = re.compile(r"GET /v1/tasks/(\S+)/why")
 
 
 def remote(work: Work) -> Run:
@@ -58,6 +62,7 @@ def told(problem: Problem, client: Client, args: argparse.Namespace) -> str:
             "say where it is with --url URL or YGG_URL"
         )
     text = with_flags(str(problem), problem.errors, args.parser)
+    text = _WHY.sub(r"`ygg why \1`", text)
     prefix = parse_url(client.url).prefix
     if problem.status == 404 and not problem.kind and prefix:
         text += f"; leave {prefix} out of {client.url}, unless it is a proxy's"

@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ygg.cli.base import DONE, Commands, paper, print_json, show
 from ygg.cli.remote import remote
@@ -23,6 +24,8 @@ _BUSY_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 10.0
 #: Between two pictures, at least.
 _FRAME_SECONDS: Final = 1.0
+#: An answer that takes longer is told of.
+_SLOW_SECONDS: Final = 3.0
 #: Before a stream of events that was refused is asked for again.
 _AGAIN_SECONDS: Final = 5.0
 
@@ -116,6 +119,8 @@ async def _write(
 
 async def _draw(client: Client, status: DispatcherStatus, news: asyncio.Event) -> None:
     """On a terminal. A dispatcher that goes away is waited for."""
+    import asyncio
+
     from ygg.cli.watch import screen
     from ygg.client import Problem, Unreachable
 
@@ -130,12 +135,28 @@ async def _draw(client: Client, status: DispatcherStatus, news: asyncio.Event) -
                 drawn.draw(lines)
                 is_busy = any(host.tasks for host in status.hosts) or status.waiting.total
                 await _until_due(news, _BUSY_SECONDS if is_busy or trouble else _IDLE_SECONDS)
+                asked = asyncio.ensure_future(client.status())
                 try:
-                    status, trouble = await client.status(), None
+                    async for seconds in _slowly(asked):
+                        trouble = f"this is how it was: no answer for {seconds:.0f} s"
+                        drawn.draw(lines)
+                    status, trouble = await asked, None
                 except (Unreachable, Problem) as error:
                     trouble = f"this is how it was: {error}"
+                finally:
+                    asked.cancel()
     finally:
         show(lines())  # what was seen last stays to be read
+
+
+async def _slowly(asked: asyncio.Future[Any]) -> AsyncIterator[float]:
+    """How long an answer has not come, again and again until it has."""
+    import asyncio
+
+    waited = 0.0
+    while not (await asyncio.wait({asked}, timeout=_SLOW_SECONDS))[0]:
+        waited += _SLOW_SECONDS
+        yield waited
 
 
 async def _until_due(news: asyncio.Event, longest: float) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import time
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ygg.cli.base import (
     DONE,
@@ -14,13 +13,16 @@ from ygg.cli.base import (
     UNREACHABLE,
     Commands,
     Wrong,
+    at_least,
     duration,
     fail,
     given,
     print_json,
     say,
 )
-from ygg.cli.remote import exit_code, remote
+from ygg.cli.given import json_value, later, option, seconds
+from ygg.cli.piped import standard_input, was_left_alone
+from ygg.cli.remote import exit_code, remote, told
 from ygg.cli.tasks import print_answer, tell_if_cut
 from ygg.printing import counted
 
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
 
     from ygg.client import Client
     from ygg.shapes import TaskView
-
-
-#: Of a prompt; one that does not end must not be held whole.
-_INPUT_BYTES: Final = 16 * 1024 * 1024
 
 
 def register(commands: Commands) -> None:
@@ -51,20 +49,35 @@ def register(commands: Commands) -> None:
     submit.add_argument("-d", "--description", metavar="TEXT", help="the prompt; - reads it")
     submit.add_argument("-l", "--label", action="append", metavar="LABEL", help="may be repeated")
     submit.add_argument("-t", "--type", help="the task's type, if not to be detected")
-    submit.add_argument("-p", "--priority", type=int, metavar="N", help="0 critical .. 4 backlog")
+    submit.add_argument(
+        "-p", "--priority", type=at_least(0), metavar="N", help="0 critical .. 4 backlog"
+    )
     submit.add_argument("-k", "--key", help="the same key and task again is the same task")
     submit.add_argument("--model", help="run only where this model is")
     submit.add_argument("--system", metavar="TEXT", help="instead of the type's system text")
     submit.add_argument(
-        "-o", "--option", action="append", metavar="NAME=VALUE", help="for the model server"
+        "-o",
+        "--option",
+        type=option,
+        action="append",
+        metavar="NAME=VALUE",
+        help="for the model server",
     )
     submit.add_argument(
-        "--timeout", metavar="TIME", help="how long a run may take: seconds, or as 10m"
+        "--timeout",
+        type=seconds,
+        metavar="TIME",
+        help="how long a run may take: seconds, or as 10m",
     )
     submit.add_argument(
-        "--not-before", metavar="TIME", help="as 2026-11-24T18:00:00Z, or so long from now: 2h"
+        "--not-before",
+        type=later,
+        metavar="TIME",
+        help="as 2026-11-24T18:00:00Z, or so long from now: 2h",
     )
-    submit.add_argument("--metadata", metavar="JSON", help="handed back as it came")
+    submit.add_argument(
+        "--metadata", type=json_value, metavar="JSON", help="handed back as it came"
+    )
     submit.add_argument(
         "-f", "--file", metavar="FILE", help="one JSON task a line; - reads them. What flags say "
         "holds for lines that don't say it"
@@ -78,6 +91,7 @@ def register(commands: Commands) -> None:
         help="with --file: how long a dispatcher may be away, as while it is restarted, or have no "
         "room; 0 gives up at once (default 2m)",
     )  # fmt: skip
+    submit.add_argument("-q", "--quiet", action="store_true", help="print ids, nothing else")
     submit.add_argument("-w", "--wait", action="store_true", help="wait, and print the answer")
     submit.add_argument(
         "--wait-limit", type=duration, metavar="TIME", help="with --wait: at most so long: 30m, 2h"
@@ -97,10 +111,14 @@ async def _submit(client: Client, args: argparse.Namespace) -> int:
         raise Wrong("--wait-limit is for --wait")
     task = _fields(args) | _text(args)
     accepted = await client.submit(**task)
+    if task.get("description") is None and was_left_alone(sys.stdin):
+        say("standard input was not read: `-d -` makes it the prompt")
     if args.wait:
         return await _wait(client, args, accepted)
     if args.json:
         print_json(accepted)
+    elif args.quiet:
+        print(accepted.id)
     else:
         print(f"{accepted.id}  {accepted.type}, priority {accepted.priority}")
     return DONE
@@ -110,81 +128,20 @@ def _text(args: argparse.Namespace) -> dict[str, Any]:
     """Title and description, out of the arguments or standard input."""
     title, description = " ".join(args.title), args.description
     if description == "-" or (not title and description is None and not sys.stdin.isatty()):
-        description = _standard_input()
+        description = standard_input()
     if not title and not description:
         raise Wrong('nothing to submit: `ygg submit "Explain this"`, `ygg submit < prompt.txt`, '
                     "or `ygg submit --file tasks.jsonl`")  # fmt: skip
     return given(title=title or None, description=description)
 
 
-def _standard_input() -> str:
-    read = sys.stdin.buffer.read(_INPUT_BYTES + 1)
-    if len(read) > _INPUT_BYTES:
-        raise Wrong(f"standard input has more than {_INPUT_BYTES} bytes, which no dispatcher takes; "
-                    "no task was accepted")  # fmt: skip
-    try:
-        return read.decode()
-    except UnicodeDecodeError as error:
-        raise Wrong(f"standard input is no text in UTF-8 (byte {error.start + 1}: {error.reason}); "
-                    "no task was accepted") from error  # fmt: skip
-
-
 def _fields(args: argparse.Namespace) -> dict[str, Any]:
     """What the flags say of a task, of each where there are many."""
     return given(
         labels=args.label, type=args.type, priority=args.priority, key=args.key, model=args.model,
-        system=args.system, options=_options(args.option), timeout=_timeout(args.timeout),
-        not_before=_not_before(args.not_before), metadata=_metadata(args.metadata),
+        system=args.system, options=dict(args.option) if args.option else None, timeout=args.timeout,
+        not_before=args.not_before, metadata=args.metadata,
     )  # fmt: skip
-
-
-def _options(pairs: list[str] | None) -> dict[str, Any] | None:
-    """NAME=VALUE; a value that is JSON is what it says, any other is a text."""
-    import json
-
-    if not pairs:
-        return None
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, found, value = pair.partition("=")
-        if not name or not found:
-            raise Wrong(f"--option {pair!r}: write it like --option temperature=0.2")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options
-
-
-def _timeout(text: str | None) -> float | None:
-    from ygg.durations import parse_duration
-
-    if text is None:
-        return None
-    found = parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
-    if found is None:
-        raise Wrong(f"--timeout {text!r}: write it like 90 (seconds), 10m or 1h")
-    return found
-
-
-def _not_before(text: str | None) -> str | None:
-    """A time is passed on as it is, so long from now becomes one."""
-    from ygg.durations import parse_duration
-    from ygg.wire import rfc3339
-
-    later = None if text is None else parse_duration(text)
-    return text if later is None else rfc3339(time.time() + later)
-
-
-def _metadata(text: str | None) -> Any:
-    import json
-
-    try:
-        return None if text is None else json.loads(text)
-    except ValueError as error:
-        raise Wrong(
-            f"""--metadata is not JSON ({error}): write it like '{{"for": "me"}}'"""
-        ) from error
 
 
 async def _wait(client: Client, args: argparse.Namespace, accepted: TaskView) -> int:
@@ -248,8 +205,11 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
                     bar.update()
                     if args.json:
                         print_json(task)
+                    elif args.quiet:
+                        print(task.id)
             except Problem as problem:
-                return fail(f"{lines.told(problem)}; {so_far()}", exit_code(problem))
+                said = lines.told(problem) if problem.errors else told(problem, client, args)
+                return fail(f"{said}; {so_far()}", exit_code(problem))
     except Unreachable as error:
         return fail(f"{error}; {so_far()}", UNREACHABLE)
     except BadLine as error:
@@ -260,7 +220,7 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
     if not accepted:
         raise Wrong(f"there was nothing to submit: {lines.shown} has no line with a task, such as "
                     '{"title": "Explain this"}')  # fmt: skip
-    if not args.json:
+    if not (args.json or args.quiet):
         print(f"{counted(accepted, 'task')} accepted")
     return DONE
 

@@ -7,6 +7,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from ygg.client.finite import no_number
+
 T = TypeVar("T")
 
 #: Tasks of one submit: the most that the interface takes.
@@ -20,11 +22,15 @@ NO_KEYS: Final = (None, "")
 async def in_batches(
     tasks: Iterable[Mapping[str, object]] | AsyncIterable[Mapping[str, object]], key_prefix: str
 ) -> AsyncIterator[bytes]:
-    """JSON arrays. A task without a key gets one: the prefix, and its place in the row."""
+    """JSON arrays. A task without a key gets one: the prefix, and its place in the row.
+
+    Raises ValueError for a number that JSON has no word for.
+    """
     encoder = msgspec.json.Encoder()
     batch, size, number = list[bytes](), 0, 0
     async for task in _each(tasks):
         number += 1
+        check_numbers(task)
         keyed = {**task, "key": f"{key_prefix}-{number}"} if task.get("key") in NO_KEYS else task
         encoded = encoder.encode(keyed)
         if batch and (len(batch) >= BATCH_TASKS or size + len(encoded) > BATCH_BYTES):
@@ -34,6 +40,14 @@ async def in_batches(
         size += len(encoded)
     if batch:
         yield _array(batch)
+
+
+def check_numbers(task: Mapping[str, object]) -> None:
+    """Raises ValueError, naming the field."""
+    for name, value in task.items():
+        found = no_number(value)
+        if found is not None:
+            raise ValueError(f"{name}: {found} is no number in JSON")
 
 
 def _array(items: list[bytes]) -> bytes:

@@ -23,7 +23,7 @@ from urllib.parse import quote
 import msgspec
 
 from ygg.client.address import DEFAULT_URL, parse_url
-from ygg.client.batches import in_batches
+from ygg.client.batches import check_numbers, in_batches
 from ygg.client.errors import Problem, Unreachable
 from ygg.client.messages import Messages
 from ygg.client.patience import Patience
@@ -139,7 +139,11 @@ class Client:
     # -- tasks -----------------------------------------------------------------------------------
 
     async def submit(self, **task: Unpack[NewTask]) -> TaskView:
-        """Hand in one task. It has a key, ours if none is given: nothing is ever doubled."""
+        """Hand in one task. It has a key, ours if none is given: nothing is ever doubled.
+
+        Raises ValueError for a NaN or an infinity.
+        """
+        check_numbers(task)
         keyed: NewTask = {"key": os.urandom(10).hex(), **task}
         return await self._call("POST", "/v1/tasks", TaskView, body=keyed)
 
@@ -157,7 +161,7 @@ class Client:
         the same prefix the same sequence can be handed in again, and nothing is doubled.
 
         `patience` is had with a dispatcher that ends, starts anew or has no room; else the first
-        such answer is raised.
+        such answer is raised. Raises ValueError for a NaN or an infinity.
         """
         patience = patience or Patience(0.0)
         prefix = os.urandom(10).hex() if key_prefix is None else key_prefix

@@ -169,7 +169,7 @@ def _leave_running(children: Children, client: Client) -> None:
 def _print_next() -> None:
     ygg = _ygg()
     print("\nNext, with hosts of your own:")
-    print("  edit hosts.yaml        your servers' addresses, models and slots")
+    print(f"  {ygg} init             writes hosts.yaml out of what your servers say they have")
     print(f"  {ygg} check            whether it is good, and where not")
     print(f"  {ygg} doctor           whether the servers are what it says")
     print(f"  {ygg} loop --async     the dispatcher; then, beside it:")

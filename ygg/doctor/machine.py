@@ -43,7 +43,7 @@ def folder(path: Path) -> Finding:
                 f"{path} is not there, and can't be made in {nearest}",
                 f"sudo install -d -o $USER {path}, or name another place with --state DIR",
             )
-        return _space(nearest, f"{path} will be made at the first start")
+        return _space(nearest, f"{path} will be made when it is first needed")
     began = time.monotonic()
     try:
         _probe(path)

@@ -35,7 +35,7 @@ def look_at(
         yield _unusable(path, error)
         return
     if seen is None:
-        yield ok(f"{path} will be made at the first start")
+        yield ok(f"{path} will be made when it is first needed")
         return
     yield ok(f"{path} is a store of ygg: {_counts(seen)}")
     try:
