@@ -1,13 +1,15 @@
 """What the dispatcher's answers look like over HTTP, as types: sent, described and read by these.
 
 Only values, light enough for `ygg status`; how they come about is left to the interface's views.
-A reader leaves out fields that it does not know, so that old clients read newer answers.
+A reader leaves out fields that it does not know, so that old clients read newer answers; and a
+field that came later has a default, so that new clients read older ones. It is sent all the same
+(`SENT_WHOLE`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -287,7 +289,7 @@ class WaitingStatus(msgspec.Struct, frozen=True, kw_only=True):
     #: Null when nothing waits, or the store can't say.
     oldest_wait_seconds: float | None
     #: The same in parts, the most urgent first; those in which nothing waits are left out.
-    lanes: Sequence[WaitingLane]
+    lanes: Sequence[WaitingLane] = ()
 
 
 class BlockedError(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,10 +315,10 @@ class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     #: Why the store takes no writes; null: it does.
     store_trouble: str | None
     #: Why counts or oldest waits are missing; null: none is.
-    count_trouble: str | None
+    count_trouble: str | None = None
     hosts: Sequence[HostStatus]
     waiting: WaitingStatus
-    cut: CutAnswers
+    cut: CutAnswers = CutAnswers(count=0, last=None)
     #: Tasks by status; empty when they could not be counted, as are the next two.
     counts: Mapping[str, int]
     held: Mapping[str, int]
@@ -331,6 +333,10 @@ class Hosts(msgspec.Struct, frozen=True, kw_only=True):
     hosts: Sequence[HostStatus]
     #: Null: none has called since the dispatcher began.
     autoscaler: AutoscalerStatus | None = None
+
+
+#: Answers of which every field is sent, with a default or without.
+SENT_WHOLE: Final = (RowView, OptionStatus, HostStatus, WaitingStatus, DispatcherStatus, Hosts)
 
 
 # -- the autoscaler's call -----------------------------------------------------------------------

@@ -13,6 +13,7 @@ from aiohttp import web
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from tests.web.serving import Served, run, served
+from ygg.shapes import SENT_WHOLE
 from ygg.version import VERSION
 from ygg.web.api import ROUTES
 from ygg.web.openapi import document, problems_of
@@ -52,6 +53,18 @@ def test_every_route_of_the_server_is_in_the_document_and_no_other(tmp_path: Pat
             found = await the_document(w)
             assert {(method, path) for method, path, _ in operations(found)} == served_here
             assert found["info"]["version"] == VERSION
+
+    run(story())
+
+
+def test_what_is_always_sent_is_required(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            schemas = (await the_document(w))["components"]["schemas"]
+            for kind in SENT_WHOLE:
+                schema = schemas[kind.__name__]
+                assert schema["required"] == list(schema["properties"])
+                assert not any("default" in field for field in schema["properties"].values())
 
     run(story())
 

@@ -64,3 +64,43 @@ def test_a_field_of_a_later_version_is_left_out() -> None:
         b'{"count": 1, "tasks": ["a"], "of_a_later_version": []}', type=shapes.Retried
     )
     assert read == shapes.Retried(count=1, tasks=("a",))
+
+
+#: What the first dispatcher of this interface did not send yet.
+LATER: dict[type[msgspec.Struct], set[str]] = {
+    shapes.DispatcherStatus: {"mode", "count_trouble", "cut", "autoscaler"},
+    shapes.WaitingStatus: {"lanes"},
+    shapes.HostStatus: {"decision"},
+    shapes.OptionStatus: {"type"},
+    shapes.Hosts: {"autoscaler"},
+    shapes.RowView: {"type", "priority"},
+}
+
+
+def test_the_status_of_an_older_dispatcher_is_read(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            await of_every_fate(w)
+            status = (await w.ask("GET", "/v1/status")).json
+            whole = msgspec.convert(status, shapes.DispatcherStatus)
+            parts: list[tuple[dict[str, Any], type[msgspec.Struct]]] = [
+                (status, shapes.DispatcherStatus),
+                (status["waiting"], shapes.WaitingStatus),
+                *((host, shapes.HostStatus) for host in status["hosts"]),
+            ]
+            for part, kind in parts:
+                for name in LATER[kind]:
+                    del part[name]
+            old = msgspec.convert(status, shapes.DispatcherStatus)
+            assert (old.hosts, old.counts, old.held) == (whole.hosts, whole.counts, whole.held)
+            assert (old.waiting.total, old.waiting.lanes) == (whole.waiting.total, ())
+            assert (old.cut.count, old.count_trouble, old.mode) == (0, None, "async")
+
+    run(story())
+
+
+def test_only_fields_that_came_later_may_be_missing_and_all_are_sent() -> None:
+    assert set(LATER) == set(shapes.SENT_WHOLE)
+    for kind, later in LATER.items():
+        fields = msgspec.structs.fields(kind)
+        assert {field.encode_name for field in fields if not field.required} == later

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from ygg.shapes import SENT_WHOLE
 from ygg.web.problems import Kind, ProblemDocument
 from ygg.web.routes import Answer, Route
 
@@ -71,6 +72,16 @@ class _Schemas:
         for route in routes:
             if route.body is not None:
                 self.components[route.body.kind.__name__] |= route.body.besides
+        for kind in SENT_WHOLE:
+            if kind.__name__ in self.components:
+                self._has_all_fields(self.components[kind.__name__])
+
+    @staticmethod
+    def _has_all_fields(component: Schema) -> None:
+        """Its defaults are for who reads it, not for what is sent."""
+        component["required"] = list(component["properties"])
+        for field in component["properties"].values():
+            field.pop("default", None)
 
     def of(self, hint: Any) -> Schema:
         """The same hint, the very object, as when they were collected."""
