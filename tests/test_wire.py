@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ygg.tasks import Held, Outcome, Status, Task
-from ygg.wire import parse_rfc3339, rfc3339, task_json
+from ygg.wire import parse_rfc3339, rfc3339, task_json, told_seconds, told_time
 
 pytestmark = pytest.mark.pure
 
@@ -156,3 +156,15 @@ def test_what_is_no_time_is_refused_with_the_reason_and_an_example(text: str, wh
 @given(st.integers(-60_000_000_000_000, 250_000_000_000_000))
 def test_what_is_shown_is_read_back_to_the_millisecond(milliseconds: int) -> None:
     assert round(parse_rfc3339(rfc3339(milliseconds / 1000)) * 1000) == milliseconds
+
+
+@given(st.floats())
+def test_any_number_is_told_and_read_back(seconds: float) -> None:
+    """What a damaged row holds is no reason to tell nothing at all."""
+    again = told_seconds(told_time(seconds))
+    assert again == pytest.approx(seconds, abs=0.001, nan_ok=True)
+
+
+def test_what_is_neither_a_time_nor_a_number_is_refused_as_a_time() -> None:
+    with pytest.raises(ValueError, match="'soon' is not a date and time"):
+        told_seconds("soon")

@@ -191,9 +191,13 @@ def _line(parts: Sequence[tuple[str, Tone | None]], *, width: int, colour: bool)
     return "".join(line)
 
 
+#: Longer than there are calendars: it comes of a damaged time, and says nothing.
+_ENDLESS_SECONDS: Final = 1e12
+
+
 def seconds(value: float | None) -> str:
     """A duration in its two largest units: 0.4 s, 12 s, 3 min 4 s, 2 h 5 min, 3 d 4 h."""
-    if value is None:
+    if value is None or not value < _ENDLESS_SECONDS:
         return "-"
     if value < 9.95:
         return f"{value:.1f} s"

@@ -36,7 +36,10 @@ class AnswerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """A task, and what became of it. Times are RFC 3339, as 2026-11-24T03:20:00.000Z."""
+    """A task, and what became of it. Times are RFC 3339, as 2026-11-24T03:20:00.000Z.
+
+    A damaged row may hold a time that no calendar has: then it is the number of seconds, as a text.
+    """
 
     id: str
     title: str

@@ -28,11 +28,22 @@ def rfc3339(seconds: float) -> str:
 
 
 def told_time(seconds: float) -> str:
-    """For messages about what may be damaged: one that no calendar has as the number it is."""
+    """For what may be damaged: a time that no calendar has as the number it is."""
     try:
         return rfc3339(seconds)
     except (OverflowError, ValueError):
         return repr(seconds)
+
+
+def told_seconds(text: str) -> float:
+    """What `told_time` told. Raises ValueError."""
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        try:
+            return float(text)
+        except ValueError:
+            raise error from None
 
 
 def parse_rfc3339(text: str) -> float:
@@ -66,7 +77,7 @@ def read_time(text: str) -> float:
 
 
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else rfc3339(seconds)
+    return None if seconds is None else told_time(seconds)
 
 
 def task_json(task: Task) -> dict[str, Json]:
@@ -78,7 +89,7 @@ def task_json(task: Task) -> dict[str, Json]:
         "labels": list(task.labels),
         "type": task.type,
         "priority": task.priority,
-        "created_at": rfc3339(task.created_at),
+        "created_at": told_time(task.created_at),
         "status": task.status.value,
         "outcome": task.outcome and task.outcome.value,
         "error": task.error,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.cli.values import BEGAN, a_row, a_task, at
 from ygg import printing
@@ -256,3 +257,10 @@ def test_why_lists_each_option_with_what_is_in_the_way() -> None:
     ]
     ended = Why(id="t1", status=Status.CLOSED, held=None, summary="it is closed", options=())
     assert why_lines(ended, PLAIN) == ["t1  it is closed"]
+
+
+@pytest.mark.parametrize("at", ["1e+300", "-1e+300", "inf", "nan"])
+def test_a_time_that_no_calendar_has_does_not_end_the_story(at: str) -> None:
+    rows = [replace(row, at=at) for row in ROWS]
+    told = text(task_lines(replace(DONE, created_at=at), rows, now=BEGAN, paper=PLAIN))
+    assert f"created     {at} (" in told

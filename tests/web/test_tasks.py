@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -136,6 +137,22 @@ def test_a_clash_within_an_array_names_its_two_items_and_no_id_that_was_never_ke
             (error,) = reply.json["errors"]
             assert error["pointer"] == "/1/key"  # item 0 is the task that is here
             assert kept in error["detail"]
+
+    run(story())
+
+
+def test_a_time_that_no_calendar_has_keeps_no_task_from_being_read(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            ids = [await w.submit(title="a", not_before="2999-01-01T00:00:00Z") for _ in range(3)]
+            kept = w.store.tables.tasks
+            kept[ids[1]] = replace(kept[ids[1]], created_at=1e300, not_before=-1e300)
+            reply = await w.ask("GET", "/v1/tasks")
+            assert [task["id"] for task in reply.json["tasks"]] == ids[::-1]
+            assert reply.json["tasks"][1]["created_at"] == "1e+300"
+            for path in ("", "/history", "/why"):
+                assert (await w.ask("GET", f"/v1/tasks/{ids[1]}{path}")).status == 200
+            assert (await w.ask("GET", "/v1/status")).status == 200
 
     run(story())
 

@@ -11,7 +11,7 @@ from ygg.journal import ENDS_ATTEMPT, Kind
 from ygg.printing import Cell, Paper, Tone, Toned, clean, counted, priority_name, seconds, toned
 from ygg.shapes import RowView, TaskView, Why
 from ygg.tasks import Status
-from ygg.wire import parse_rfc3339
+from ygg.wire import told_seconds
 
 _NAMES: Final = 12
 _INDENT: Final = "  "
@@ -36,7 +36,7 @@ class Times:
 
 def age(at: str, now: float) -> str:
     """How long ago a time was."""
-    return seconds(max(0.0, now - parse_rfc3339(at)))
+    return seconds(max(0.0, now - told_seconds(at)))
 
 
 def state(task: TaskView) -> Toned:
@@ -56,7 +56,7 @@ def times(rows: Sequence[RowView], now: float) -> Times:
     since: float | None = None
     running = False
     for row in rows:
-        at = parse_rfc3339(row.at)
+        at = told_seconds(row.at)
         if since is not None and running:
             ran += at - since
         elif since is not None:
@@ -83,8 +83,8 @@ def story_lines(task: TaskView, rows: Sequence[RowView], paper: Paper) -> list[s
     """A line for each row, with the time since the task was accepted."""
     if not rows:
         return []
-    began = parse_rfc3339(rows[0].at)
-    offsets = [f"+{seconds(max(0.0, parse_rfc3339(row.at) - began))}" for row in rows]
+    began = told_seconds(rows[0].at)
+    offsets = [f"+{seconds(max(0.0, told_seconds(row.at) - began))}" for row in rows]
     widest = max(map(len, offsets))
     lines = []
     places = _places(task, rows)
@@ -130,7 +130,7 @@ def _took(rows: Sequence[RowView]) -> Iterator[str]:
     waits: float | None = None
     runs: float | None = None
     for row in rows:
-        at = parse_rfc3339(row.at)
+        at = told_seconds(row.at)
         if row.kind == Kind.STARTED:
             yield "" if waits is None else f", after waiting {seconds(max(0.0, at - waits))}"
             waits, runs = None, at

@@ -36,7 +36,7 @@ from ygg.shapes import (
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import PRIORITIES, Held, Lane, Status
 from ygg.version import VERSION
-from ygg.wire import rfc3339
+from ygg.wire import rfc3339, told_time
 
 #: Of so many different errors of blocked tasks the sentences tell.
 _ERRORS_TOLD = 5
@@ -192,13 +192,13 @@ def _pin(sight: Sight, host: HostSettings) -> PinStatus | None:
         limit=row.pin,
         whose="operator",
         by=row.pin_by,
-        until=None if row.pin_until is None else rfc3339(row.pin_until),
+        until=None if row.pin_until is None else told_time(row.pin_until),
         reason=row.pin_reason,
     )
 
 
 def _pause(reason: str, row: HostRow) -> PauseStatus:
-    until = None if row.paused_until is None else rfc3339(row.paused_until)
+    until = None if row.paused_until is None else told_time(row.paused_until)
     return PauseStatus(reason=reason, by=row.paused_by, until=until)
 
 

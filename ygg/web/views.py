@@ -10,7 +10,7 @@ from ygg.board import Board, Reason
 from ygg.fleet import Option
 from ygg.journal import Event
 from ygg.tasks import Json, Outcome, Status, Task
-from ygg.wire import rfc3339
+from ygg.wire import told_time
 
 #: Each reason in words. A test holds the list against the enumeration.
 IN_WORDS: Final[Mapping[Reason, str]] = {
@@ -34,10 +34,10 @@ def row_json(event: Event) -> dict[str, Json]:
     """A row of the journal, as far as it is of interest outside."""
     waiting, detail = event.waiting, dict(event.detail)
     if isinstance(until := detail.get("until"), int | float):
-        detail["until"] = rfc3339(until)  # of pins and pauses
+        detail["until"] = told_time(until)  # of pins and pauses
     return {
         "position": event.position,
-        "at": rfc3339(event.at),
+        "at": told_time(event.at),
         "kind": event.kind.value,
         "task": event.task or None,
         "type": None if waiting is None else waiting.lane.type,
@@ -121,7 +121,7 @@ def _summary(task: Task, options: list[Json], *, in_order: bool) -> str:
         case Status.BLOCKED:
             return f"it is blocked and needs a person: {task.error}"
     if task.held is not None:
-        until = "" if task.not_before is None else f" (not before {rfc3339(task.not_before)})"
+        until = "" if task.not_before is None else f" (not before {told_time(task.not_before)})"
         return f"{IN_WORDS[Reason(task.held.value)]}{until}"
     if not options:
         model = f" with the model {task.model}" if task.model else ""
