@@ -125,6 +125,15 @@ def test_a_server_that_wants_a_key_is_told_where_to_look_for_it() -> None:
     assert not any("export" in line for line in plan_lines(plan, path, {"FENRIR_KEY"}))
 
 
+def test_a_type_that_nobody_has_is_told_of_with_what_may_have_been_meant() -> None:
+    plan = propose([SURTR], [Wish(types=("genral", "reasoning"))])
+    assert (
+        "  # genral is a type of your own, given with --type genral or a label; "
+        "did you mean 'general'?"
+    ) in plan_lines(plan, Path("hosts.yaml"), ())
+    assert "of your own" not in "\n".join(plan_lines(propose([SURTR]), Path("hosts.yaml"), ()))
+
+
 def test_what_is_loaded_is_the_default_model() -> None:
     (host,) = propose([ollama("http://a:1", "x:7b", "y:7b", loaded="y:7b")]).hosts
     assert host.model == "y:7b"

@@ -6,8 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ygg import printing
+from ygg.fleet import BUILT_IN_TYPES
 from ygg.setup.proposal import Host, Plan
 from ygg.tasks import Json
+from ygg.yamlreader import near
 
 
 def plan_lines(plan: Plan, path: Path, variables: Collection[str]) -> list[str]:
@@ -25,6 +27,12 @@ def plan_lines(plan: Plan, path: Path, variables: Collection[str]) -> list[str]:
             lines.append(f"  export {name}=...  # the key of {host.name}")
         if host.model is None:
             lines.append(f"  # write `model:` of {host.name} into {path} once it has one")
+    made = {type_ for host in plan.hosts for type_ in host.types} - BUILT_IN_TYPES.keys()
+    lines += [
+        f"  # {name} is a type of your own, given with --type {name} or a label; "
+        f"{near(name, BUILT_IN_TYPES)}"
+        for name in sorted(made)
+    ]
     where = "" if path == Path("hosts.yaml") else f" --hosts {path}"
     return [*lines, f"  ygg doctor{where}", f"  ygg loop --async{where}"]
 
