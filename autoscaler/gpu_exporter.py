@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NoReturn
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from autoscaler.cards import Card, NoReading
+from autoscaler.page_server import PageServer
 from autoscaler.sampler import Reading, Sampler, Source
+from ygg.addresses import HostPort, parse_host_port
 from ygg.version import VERSION
 
 log = logging.getLogger("ygg.gpu")
@@ -106,7 +108,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s [%(name)s] %(levelname)s: %(message)s"
     )
-    host, _, port = args.listen.rpartition(":")
     try:
         source = _source(args)
     except NoReading as error:
@@ -115,14 +116,16 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     registry = CollectorRegistry()
     registry.register(CardsCollector(sampler))
     try:
-        server, _ = start_http_server(int(port), host.strip("[]"), registry)
-    except (OSError, ValueError) as error:
+        server = PageServer(args.listen, registry)
+    except OSError as error:
         parser.exit(
             1,
-            f"ygg-gpu-exporter: can't listen on {args.listen}: {error}: "
+            f"ygg-gpu-exporter: can't listen on {args.listen}: {error.strerror or error}: "
             "choose another address with --listen HOST:PORT\n",
         )
-    log.info("event=serving version=%s url=http://%s/metrics", VERSION, args.listen)
+    threading.Thread(target=server.serve_forever, name="ygg-gpu-http", daemon=True).start()
+    where = HostPort(args.listen.host, server.server_port)
+    log.info("event=serving version=%s url=http://%s/metrics", VERSION, where)
     sampler.reading()  # says at once whether there is anything to read
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -151,6 +154,13 @@ def _source(args: argparse.Namespace) -> Source:
     return Nvml()
 
 
+def _address(text: str) -> HostPort:
+    try:
+        return parse_host_port(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def size(text: str) -> int:
     """Bytes of a text such as 2GB, 512MiB or 1000000. Raises ValueError."""
     lower = text.strip().lower().removesuffix("b").removesuffix("i")
@@ -170,7 +180,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ygg-gpu-exporter {VERSION}")
     parser.add_argument(
-        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="(default %(default)s)"
+        "--listen",
+        type=_address,
+        default=DEFAULT_LISTEN,
+        metavar="HOST:PORT",
+        help="(default %(default)s)",
     )
     parser.add_argument(
         "--device", choices=["nvml", "cpu"], default="nvml",
