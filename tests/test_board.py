@@ -360,6 +360,38 @@ def test_a_claim_that_missed_gives_its_slot_back_and_brings_nothing_back() -> No
     assert not told.board.backlog.waiting
 
 
+def test_a_damaged_task_leaves_the_backlog_and_no_page_brings_it_back() -> None:
+    told = Told()
+    told.fleet({"a": 1})
+    told.accept("t0", "t1")
+    assign(told.board)
+    told.tell(Kind.MISSED, task="t0", option=A, reason="damaged", detail={"error": "why"})
+    assert told.board.damaged == {"t0": "why"}
+    lane = told.board.lane_state(told.places["t0"].lane)
+    lane.queue.horizon = BEFORE_ALL
+    lane.queue.reading()
+    told.board.loaded(lane, [told.places["t0"]], complete=True)
+    assert told.starts() == [("t1", "a")]
+    assert not told.board.backlog.waiting
+
+
+@pytest.mark.parametrize("kind", [Kind.HELD, Kind.CANCELLED, Kind.PRIORITISED])
+def test_a_damaged_task_that_was_mended_is_as_any_other(kind: Kind) -> None:
+    told = Told()
+    told.fleet({"a": 1})
+    told.accept("t0")
+    assign(told.board)
+    told.tell(Kind.MISSED, task="t0", option=A, reason="damaged")
+    place = told.places["t0"]
+    held = Held.BY_HAND if kind is Kind.HELD else None
+    told.tell(kind, task="t0", place=place, held=held, detail={"before": pack(place)})
+    assert not told.board.damaged
+    if kind is Kind.HELD:
+        told.tell(Kind.RELEASED, task="t0", place=place)
+    assert told.starts() == ([] if kind is Kind.CANCELLED else [("t0", "a")])
+    assert not told.board.backlog.waiting
+
+
 def test_a_start_of_another_dispatcher_takes_the_task_out_of_the_backlog() -> None:
     told = Told()
     told.fleet({"a": 1})

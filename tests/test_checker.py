@@ -102,8 +102,9 @@ class History:
             waiting=self.places[task],
         )
 
-    def miss(self, task: str, host: str, *, seen: int) -> None:
-        self.row(Kind.MISSED, task=task, host=host, seen=seen, waiting=self.places[task])
+    def miss(self, task: str, host: str, *, seen: int, reason: str = "") -> None:
+        waiting = self.places[task]
+        self.row(Kind.MISSED, task=task, host=host, seen=seen, waiting=waiting, reason=reason)
 
     def close(self, task: str) -> None:
         self.stored[task] = Status.CLOSED
@@ -543,6 +544,22 @@ def test_a_task_that_was_to_be_had_can_not_be_missed() -> None:
     history.accept("x")
     history.miss("x", "a", seen=history.last)
     assert found(history) == {"illegal_move": 1}
+
+
+def test_a_damaged_task_is_missed_and_overtaken_until_the_next_dispatcher_begins() -> None:
+    history = History()
+    history.accept("x", priority=0)
+    history.accept("y")
+    history.accept("z")
+    history.miss("x", "a", seen=history.last, reason="damaged")
+    history.start("y", "a")
+    history.close("y")
+    assert found(history) == {}
+    history.open("d2")
+    history.configure(limits={"a": 2, "b": 1})
+    history.row(Kind.HOST, host="a", detail={"mode": "up"})
+    history.start("z", "a")  # by now x could be readable again: it goes first
+    assert found(history) == {"inversion": 1}
 
 
 def test_a_task_that_nobody_accepted_can_not_be_missed() -> None:

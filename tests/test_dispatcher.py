@@ -12,6 +12,7 @@ from typing import Final, Literal
 import pytest
 
 from tests.worlds import (
+    Damaged,
     Failing,
     Losing,
     NoMeter,
@@ -741,6 +742,31 @@ def test_an_end_that_fits_no_store_blocks_its_task_and_all_others_go_on(
             assert "could not be stored: 'no file can hold it'" in (w.task(odd).error or "")
             assert {w.task(t).status for t in good} == {Status.CLOSED}
             assert w.dispatcher.store_trouble is None
+
+    run_virtual(story())
+
+
+def test_a_task_whose_row_can_not_be_read_holds_up_nothing_and_stays_as_it_is() -> None:
+    async def story() -> None:
+        store = Damaged()
+        async with world(store=store) as w:
+            await w.dispatcher.overrides.pause("h", "to damage it first")
+            bad, *others = await w.submit(*(draft(priority=n) for n in range(4)))
+            before = w.task(bad)
+            store.these.add(bad)
+            await w.dispatcher.overrides.resume("h")
+            await w.until(lambda: all(w.task(i).status is Status.CLOSED for i in others))
+            assert w.task(bad) == before
+            assert "labels holds 7" in w.dispatcher.board.damaged[bad]
+            assert w.dispatcher.store_trouble is None
+            missed = [row for row in store.tables.rows if row.kind is Kind.MISSED]
+            assert [row.task for row in missed] == [bad], "it is tried once"
+            began = w.clock.monotonic()
+        assert w.clock.monotonic() - began < 1.0, "the drain has nothing to wait for"
+        store.these.clear()  # somebody mended it
+        async with world(store=store, identity="d2") as w:
+            await w.settled()
+            assert not w.dispatcher.board.damaged
 
     run_virtual(story())
 

@@ -16,7 +16,7 @@ from ygg.board import Board, configuration_detail
 from ygg.findings import FindingKind
 from ygg.fleet import BUILT_IN_TYPES, DispatcherSettings, Fleet, Option
 from ygg.health import Mode
-from ygg.journal import Event, Kind, pack
+from ygg.journal import DAMAGED, Event, Kind, pack
 from ygg.stores.memory import MemoryStore
 from ygg.tasks import Fence, Held, Lane, Rank, Status, Waiting
 from ygg.threads import AGENTS, Arrivals, agent_of, next_start
@@ -166,6 +166,18 @@ class TestWhatHoldsAnAgentUp:
         code = story.submit("code-generation", 4)
         story.mode("r", Mode.DOWN)
         assert story.start("code-generation") == code
+
+    def test_a_task_whose_row_can_not_be_read_does_not(self) -> None:
+        story = Story()
+        damaged = story.submit("reasoning", 0)
+        well = story.submit("reasoning", 4)
+        start = next_start(story.board, story.arrivals, "reasoning")
+        assert start is not None
+        assert start.waiting == damaged
+        story.row(Kind.MISSED, damaged, reason=DAMAGED)
+        story.waiting.remove(damaged)
+        assert story.start("reasoning") == well
+        assert story.start("reasoning") is None
 
     def test_a_task_that_no_host_serves_does_not(self) -> None:
         story = Story()

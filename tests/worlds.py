@@ -37,6 +37,7 @@ from ygg.lives import Stored
 from ygg.stores.base import StoreError, TaskStore, Unstorable
 from ygg.stores.memory import MemoryStore
 from ygg.stores.operations import Operations
+from ygg.stores.rows import DamagedRow
 from ygg.stores.shell import Views
 from ygg.tasks import Draft, Status, Task, new_id
 from ygg.threads import Threads, decide_nothing
@@ -219,6 +220,22 @@ class Picky(MemoryStore):
             raise Unstorable("no file can hold it")
         self._tell(events)
         return result
+
+
+class Damaged(MemoryStore):
+    """A store in which the rows of `these` tasks can't be read; all else can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.these: set[str] = set()
+        load = self.tables.load
+
+        def checked(task_id: str) -> Task | None:
+            if task_id in self.these:
+                raise DamagedRow("tasks", task_id, "labels holds 7")
+            return load(task_id)
+
+        self.tables.load = checked  # type: ignore[method-assign]  # the tables are made within
 
 
 class Losing(MemoryStore):

@@ -14,7 +14,7 @@ from typing import TypedDict, cast
 from ygg.backlog import PAGE, Backlog, LaneQueue
 from ygg.fleet import Option
 from ygg.health import Mode
-from ygg.journal import Event, Kind, unpack
+from ygg.journal import DAMAGED, Event, Kind, unpack
 from ygg.slots import Slots
 from ygg.tasks import Held, Json, Lane, Waiting
 
@@ -112,6 +112,8 @@ class Board:
         self.taken: dict[str, tuple[OptionState, Waiting]] = {}
         #: Of them those that were held or cancelled while being claimed: that claim will miss.
         self._unready: set[str] = set()
+        #: Tasks whose rows can't be read, and why: open in the store, but out of the backlog.
+        self.damaged: dict[str, str] = {}
         #: Lanes in which a start may have become possible since the last `assign`.
         self.dirty: set[LaneState] = set()
         #: Lanes that lost tasks from memory since `short_lanes` was asked, with more in the store.
@@ -354,6 +356,10 @@ class Board:
                 self.configure(**configuration(event.detail))
             case Kind.PINNED | Kind.UNPINNED | Kind.OPENED | Kind.LEFT:
                 pass  # a pin's limit comes as RESIZED
+        if event.task and event.reason == DAMAGED:
+            self.damaged[event.task] = str(event.detail.get("error", ""))
+        else:
+            self.damaged.pop(event.task, None)  # somebody mended its row
 
     def _ready(self, waiting: Waiting) -> None:
         self.backlog.add(waiting)
@@ -369,6 +375,8 @@ class Board:
         if waiting.id in self.taken:
             self._unready.add(waiting.id)  # it left the backlog when it was taken
             return
+        if waiting.id in self.damaged:
+            return  # it left the backlog when it was taken, and its claim missed
         self.backlog.remove(waiting)
         # Nothing new became possible: what is now the lane's head could have run as well.
         self._drawn.add(self.lane_state(waiting.lane))
@@ -448,8 +456,9 @@ class Board:
     def loaded(self, lane: LaneState, page: Sequence[Waiting], *, complete: bool) -> None:
         """A page that was asked for has come."""
         for waiting in page:
-            if waiting.id in self.taken:
-                lane.queue.remove(waiting.id)  # the store looked before the claim was written
+            if waiting.id in self.taken or waiting.id in self.damaged:
+                # The store looked before the claim was written, or can't read it.
+                lane.queue.remove(waiting.id)
         lane.queue.load(page, complete=complete)
         self.dirty.add(lane)
         self._drawn.add(lane)

@@ -18,7 +18,8 @@ What it takes rows to mean, which is what a store has to write:
 - Rows that end an attempt carry its fence, those of a rescue too. A retry (REOPENED, reason
   "retry") and a cancel of a waiting or blocked task carry none.
 - MISSED is both a start and its end: the slot is taken when it was decided, and free once the
-  row is seen. The task stays as it is.
+  row is seen. The task stays as it is. With the reason "damaged" its row in the store can't be
+  read: it starts no more until the next OPENED. (HELD, so reasoned: its time has come in vain.)
 - OPENED comes first when a dispatcher begins, with the fence (owner, 0) if starts by others are
   to be noticed. At once behind it: REOPENED or BLOCKED, reason "rescue", of every task left in
   progress, with the dead one's fence. The new one has seen all rows before its OPENED. Its fleet

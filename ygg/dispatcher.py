@@ -368,8 +368,8 @@ class Dispatcher:
         await self.store.probe()  # what can still come about of it has come about then
         try:
             task = await self.store.get(task_id)
-        except UnknownTask:  # cancelled meanwhile, and its time was up
-            return None
+        except (UnknownTask, Unstorable):
+            return None  # cancelled meanwhile, and its time was up; or its row can't be read
         ours = task.status is Status.IN_PROGRESS and task.owner == self.identity
         return task if ours else None
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from ygg.findings import FindingKind, Findings
 from ygg.fleet import Option
 from ygg.health import Mode
-from ygg.journal import Event, Kind
+from ygg.journal import DAMAGED, Event, Kind
 from ygg.tasks import Fence, Json, Lane, Rank, Waiting
 from ygg.wire import told_time
 
@@ -116,6 +116,8 @@ class Hindsight:
         self._ready: dict[str, Waiting] = {}
         #: One heap a lane. An entry whose task has another place by now is skipped.
         self._lanes: dict[Lane, list[tuple[_Key, str]]] = {}
+        #: Tasks that could not be read when they were to start: until the next dispatcher begins.
+        self._damaged: dict[str, Waiting] = {}
         self._runs: dict[str, _Run] = {}
         self._effects: dict[Kind, Callable[[Event], None]] = {
             Kind.ACCEPTED: self._may_be_ready,
@@ -262,6 +264,8 @@ class Hindsight:
 
     def _take(self, start: Event) -> None:
         waiting = self._ready.pop(start.task, start.waiting)
+        if start.reason == DAMAGED and waiting is not None:
+            self._damaged[start.task] = waiting
         self._free(start.task)
         host = self._hosts.get(start.host)
         option = self._option(start, None if waiting is None else waiting.lane)
@@ -278,15 +282,20 @@ class Hindsight:
         waiting = event.waiting
         if waiting is None or waiting.id != event.task:
             raise BadRow("it does not say where the task stands in the order")
-        self._ready[event.task] = waiting
+        self._wait(waiting)
+
+    def _wait(self, waiting: Waiting) -> None:
+        self._damaged.pop(waiting.id, None)
+        self._ready[waiting.id] = waiting
         heap = self._lanes.setdefault(waiting.lane, [])
-        heapq.heappush(heap, (_key(waiting.rank), event.task))
+        heapq.heappush(heap, (_key(waiting.rank), waiting.id))
         if len(heap) > 2 * len(self._ready) + 64:
             heap[:] = {entry for entry in heap if self._is_live(entry)}
             heapq.heapify(heap)
 
     def _gone(self, event: Event) -> None:
         self._ready.pop(event.task, None)
+        self._damaged.pop(event.task, None)
 
     def _cancelled(self, event: Event) -> None:
         self._gone(event)
@@ -316,6 +325,8 @@ class Hindsight:
 
     def _opened(self, _: Event) -> None:
         """A dispatcher begins with an empty fleet. Tasks still run by the rows until rescued."""
+        for waiting in list(self._damaged.values()):
+            self._wait(waiting)  # it tries those anew
         self._hosts, self._cards, self._routes = {}, {}, {}
 
     def _configured(self, event: Event) -> None:

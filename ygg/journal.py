@@ -17,7 +17,7 @@ from ygg.tasks import Fence, Held, Json, Lane, Rank, Waiting
 class Kind(StrEnum):
     ACCEPTED = "accepted"
     STARTED = "started"
-    #: A start was decided, but the task was gone by the time of its claim.
+    #: A start was decided, but the task was gone by the time of its claim, or is DAMAGED.
     MISSED = "missed"
     CLOSED = "closed"
     BLOCKED = "blocked"
@@ -42,6 +42,9 @@ class Kind(StrEnum):
     LEFT = "left"
 
 
+#: As the reason of MISSED, and of HELD for one whose time has come: the task's own row can't be read.
+#: It stays as it is, and is left out until a dispatcher begins anew.
+DAMAGED: Final = "damaged"
 #: Kinds after which a claimed task no longer holds its slot.
 ENDS_ATTEMPT: Final = frozenset(
     {Kind.MISSED, Kind.CLOSED, Kind.BLOCKED, Kind.REOPENED, Kind.CANCELLED}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ygg.findings import FindingKind, Findings
-from ygg.journal import Event, Kind, pack
+from ygg.journal import DAMAGED, Event, Kind, pack
 from ygg.tasks import NEXT, Fence, Held, Outcome, Status, Waiting
 from ygg.wire import told_time
 
@@ -192,12 +192,12 @@ class Lives:
             self._findings.add(FindingKind.STALE_FENCE, event, message)
 
     def _miss(self, event: Event) -> None:
-        """A start that found its task gone: nothing changes."""
+        """A start that found its task gone, or unreadable: nothing changes."""
         life = self._lives.get(event.task)
         if life is None:
             if self._closed.position(event.task) is None:
                 self._may_be_pruned(event)
-        elif life.status is Status.OPEN and life.held is None:
+        elif life.status is Status.OPEN and life.held is None and event.reason != DAMAGED:
             message = "was missed, but it was open and not held"
             self._findings.add(FindingKind.ILLEGAL_MOVE, event, message)
 

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from ygg.board import Board
-from ygg.journal import ENDS_ATTEMPT, Event, Kind
+from ygg.journal import DAMAGED, ENDS_ATTEMPT, Event, Kind
 
 tasks_log = logging.getLogger("ygg.tasks")
 active_log = logging.getLogger("Dispatcher")
 
 #: Under load the active tasks change hundreds of times a second: so often are they told at most.
 _ACTIVE_EVERY_SECONDS: Final = 0.25
-_LOUD: Final = {Kind.BLOCKED: logging.WARNING}
 
 
 class Logbook:
@@ -95,7 +94,8 @@ def _log_task(event: Event) -> None:
     if event.reason:
         fields.append(f"reason={event.reason}")
     fields += [f"{key}={_shown(value)}" for key, value in event.detail.items() if key != "before"]
-    tasks_log.log(_LOUD.get(event.kind, logging.INFO), "%s", " ".join(fields))
+    needs_person = event.kind is Kind.BLOCKED or event.reason == DAMAGED
+    tasks_log.log(logging.WARNING if needs_person else logging.INFO, "%s", " ".join(fields))
 
 
 def _log_host(event: Event) -> None:

@@ -32,7 +32,9 @@ _FALLBACK: Final = "reasoning"
 _PAGE: Final = 1000
 
 _READY: Final = frozenset({Kind.ACCEPTED, Kind.RELEASED, Kind.REOPENED, Kind.PRIORITISED})
-_GONE: Final = frozenset({Kind.HELD, Kind.STARTED, Kind.CANCELLED, Kind.CLOSED, Kind.BLOCKED})
+_GONE: Final = frozenset(
+    {Kind.HELD, Kind.STARTED, Kind.MISSED, Kind.CANCELLED, Kind.CLOSED, Kind.BLOCKED}
+)
 
 
 def agent_of(type_: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.contracts.drafts import LANE, blocked, born, closed, opened, running
+from tests.contracts.drafts import HOST, LANE, blocked, born, closed, opened, running
 from ygg.backlog import BEFORE_ALL
 from ygg.lifecycle import Refused
 from ygg.proof import Answers, check_store
@@ -93,6 +93,7 @@ async def touched(store: TaskStore, number: int) -> None:
         row = base.execute("SELECT id FROM tasks WHERE sequence = ?", (number,)).fetchone()
     try:
         if row is not None and isinstance(row[0], str):
+            await store.claim(row[0], option=HOST, seen=0, now=10.5)
             await store.get(row[0])
             await store.cancel(row[0], now=11.0)
     except (UnknownTask, Refused):

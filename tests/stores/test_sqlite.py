@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from tests.contracts.drafts import (
+    HOST,
     LANE,
     a_draft,
     born,
@@ -107,6 +108,12 @@ def says(process: subprocess.Popen[str]) -> dict[str, Any]:
 def in_file(path: Path, question: str) -> list[Any]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(question).fetchall()
+
+
+def edit(path: Path, change: str, task_id: str) -> None:
+    """Somebody changes the row of a task by hand."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute(f"UPDATE tasks SET {change} WHERE id = ?", (task_id,)).rowcount
 
 
 class Gate:
@@ -476,6 +483,55 @@ def test_what_waits_behind_a_write_that_can_never_be_taken_is_taken(path: Path) 
         await store.close()
 
     run(story())
+
+
+@pytest.mark.parametrize("change", ["labels = '{'", "title = CAST(x'ff' AS TEXT)"])
+def test_the_claim_of_a_damaged_row_misses_and_leaves_it_as_it_is(path: Path, change: str) -> None:
+    async def story() -> None:
+        store = await opened(SqliteStore(path))
+        bad, good = [await born(store) for _ in range(2)]
+        edit(path, change, bad.id)
+        whole = f"SELECT labels, CAST(title AS BLOB), status, attempt, host FROM tasks WHERE id = '{bad.id}'"
+        before = in_file(path, whole)
+        assert await store.claim(bad.id, option=HOST, seen=3, now=4.0) is None
+        assert await store.claim(good.id, option=HOST, seen=3, now=4.0) is not None
+        missed, _ = (await store.journal())[-2:]
+        assert (missed.kind, missed.task, missed.reason) == (Kind.MISSED, bad.id, "damaged")
+        assert "row 1 of tasks is damaged" in str(missed.detail["error"])
+        assert in_file(path, whole) == before
+        await store.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["labels = '{'", "not_before = 'soon'", "not_before = x'00'", "title = CAST(x'ff' AS TEXT)"],
+)
+def test_a_damaged_row_whose_time_has_come_holds_up_no_other(path: Path, change: str) -> None:
+    async def story() -> None:
+        store = await opened(SqliteStore(path))
+        bad, good, later = [
+            await born(store, held=Held.NOT_BEFORE, not_before=at) for at in (5.0, 6.0, 50.0)
+        ]
+        edit(path, change, bad.id)
+        assert await store.release_due(now=9.0) == 50.0
+        held, released = (await store.journal())[-2:][::-1]
+        assert (held.kind, held.task, held.reason) == (Kind.HELD, bad.id, "damaged")
+        assert "row 1 of tasks is damaged" in str(held.detail["error"])
+        assert (released.kind, released.task) == (Kind.RELEASED, good.id)
+        last = held.position
+        assert await store.release_due(now=60.0) is None
+        assert [row.task for row in await store.journal(after=last)] == [later.id], "told once"
+        await store.close()
+
+    run(story())
+
+
+def test_a_store_in_which_any_place_in_the_order_is_damaged_is_not_opened(path: Path) -> None:
+    first, _ = made(path, tasks=2)
+    edit(path, "created_at = 'soon'", first)
+    assert "row 1 of tasks is damaged ('soon' is no number)" in unusable(path)
 
 
 def test_a_text_beyond_what_sqlite_takes_fails_alone(path: Path) -> None:
@@ -1008,12 +1064,15 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
         ),
         pytest.param(
             lambda t: t.due(5.0),
-            ["SEARCH tasks USING INDEX tasks_held (held=? AND not_before<?)"],
+            [
+                "SEARCH tasks USING INDEX tasks_held (held=? AND not_before<?)",
+                "SEARCH tasks USING INDEX tasks_held (held=? AND not_before>?)",
+            ],
             id="due",
         ),
         pytest.param(
             lambda t: t.next_due(),
-            ["SEARCH tasks USING COVERING INDEX tasks_held (held=? AND not_before>?)"],
+            ["SEARCH tasks USING COVERING INDEX tasks_held (held=? AND not_before<?)"],
             id="next_due",
         ),
         pytest.param(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -292,3 +294,28 @@ def test_grep_of_an_id_tells_its_story(tmp_path: Path, servers: Servers) -> None
         True, True, True,
     ]  # fmt: skip
     assert all("host=h" in line for line in story[1:])
+
+
+def test_a_damaged_row_holds_up_neither_the_others_nor_the_drain(
+    tmp_path: Path, servers: Servers
+) -> None:
+    hosts = hosts_yaml({"h": (servers.start("h"), 1)})
+    with daemon(tmp_path / "d", hosts) as d:
+        d.client.call("PUT", "/v1/hosts/h/pause", {"reason": "to damage it first"})
+        batch = [{"title": str(n), "priority": n} for n in range(4)]
+        bad = d.client.call("POST", "/v1/tasks", batch)["tasks"][0]["id"]
+        assert d.end() == 0
+    base = d.state / "ygg.db"
+    row = f"SELECT * FROM tasks WHERE id = '{bad}'"
+    with closing(sqlite3.connect(base)) as connection, connection:
+        connection.execute("UPDATE tasks SET labels = '{' WHERE id = ?", (bad,))
+        before = connection.execute(row).fetchall()
+    with daemon(tmp_path / "d", hosts) as d:
+        d.client.call("DELETE", "/v1/hosts/h/pause")
+        until(all_closed(d, 3))
+        (told,) = d.client.call("GET", "/v1/status")["needs_person"]
+        assert f"task {bad} can't start: row 1 of tasks is damaged" in told
+        assert d.end(within=20) == 0
+    assert f"event=task_missed task={bad}" in d.log.read_text()
+    with closing(sqlite3.connect(base)) as connection:
+        assert connection.execute(row).fetchall() == before

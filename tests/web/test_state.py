@@ -24,6 +24,21 @@ from ygg.web.status import DownSince, Sight, dispatcher_status
 from ygg.web.views import IN_WORDS
 
 
+def test_a_damaged_task_is_named_as_what_needs_a_person(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            for number in range(7):
+                w.dispatcher.board.damaged[f"t{number}"] = f"row {number} of tasks is damaged"
+            told = (await w.ask("GET", "/v1/status")).json["needs_person"]
+            assert told[0] == "task t0 can't start: row 0 of tasks is damaged"
+            assert told[4:] == [
+                "task t4 can't start: row 4 of tasks is damaged",
+                "2 tasks more can't start, of damaged rows too: `ygg check-journal`",
+            ]
+
+    run(story())
+
+
 def test_the_settings_are_told_as_they_run(tmp_path: Path) -> None:
     async def story() -> None:
         runs = fleet({"h": 2, "idle": 1}, {"reasoning": ["h"]})

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from ygg.faults import VERDICTS, Cause, Hurts, Next
 from ygg.health import Mode
-from ygg.journal import Kind
+from ygg.journal import DAMAGED, Kind
 from ygg.printing import counted, priority_name
 from ygg.shapes import RowView
 from ygg.wire import rfc3339
@@ -55,6 +55,8 @@ def told(row: RowView) -> str:
             return "accepted"
         case Kind.STARTED:
             return f"started{where}{model}, attempt {row.attempt}"
+        case Kind.MISSED | Kind.HELD if row.reason == DAMAGED:
+            return f"can't start{where}: {row.detail.get('error')}"
         case Kind.MISSED:
             return f"was to start{where}, but was gone by then"
         case Kind.CLOSED:

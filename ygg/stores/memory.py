@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from ygg import lifecycle
 from ygg.journal import Event, Kind
 from ygg.stores.base import HostRow, Overview, Page, Query
-from ygg.stores.operations import Operations, Pruned
+from ygg.stores.operations import DUE, Due, Operations, Pruned
 from ygg.stores.shell import Shell, Views
 from ygg.tasks import Draft, Held, Lane, Rank, Status, Task, Waiting
 
@@ -92,9 +92,9 @@ class MemoryTables:
     def in_progress(self) -> Sequence[Task]:
         return [t for t in self.tasks.values() if t.status is Status.IN_PROGRESS]
 
-    def due(self, now: float) -> Sequence[Task]:
+    def due(self, now: float) -> Due:
         due = sorted(self._not_before(), key=lambda item: item[:2])
-        return [task for not_before, _, task in due if not_before <= now][:1000]
+        return Due([task for not_before, _, task in due if not_before <= now][:DUE], {})
 
     def next_due(self) -> float | None:
         return min((due for due, _, _ in self._not_before()), default=None)

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple, Protocol
 
 from ygg import lifecycle
 from ygg.fleet import Option
-from ygg.journal import Event, Kind, Note, pack
+from ygg.journal import DAMAGED, Event, Kind, Note, pack
 from ygg.stores.base import Added, HostRow, KeyClash, Restored, UnknownTask
+from ygg.stores.rows import DamagedRow
 from ygg.tasks import Draft, Fence, Held, Json, Lane, Outcome, Status, Task
 
 _KIND_OF: Final = {
@@ -22,12 +23,24 @@ _KIND_OF: Final = {
 }
 
 
+#: Tasks that are released at once, at most.
+DUE: Final = 1000
+
+
 class Pruned(NamedTuple):
     """What one piece of a prune did."""
 
     tasks: int
     #: The position to go on behind; None: all was looked at.
     next: int | None
+
+
+class Due(NamedTuple):
+    """Tasks that were held for a time that has come."""
+
+    tasks: list[Task]
+    #: Those that can't be read, by id, and why. Each is told once.
+    damaged: dict[str, str]
 
 
 class Tables(Protocol):
@@ -56,10 +69,11 @@ class Tables(Protocol):
 
     def in_progress(self) -> Sequence[Task]: ...
 
-    def due(self, now: float) -> Sequence[Task]:
-        """Held for a time that has come."""
+    def due(self, now: float) -> Due:
+        """Held for a time that has come; also those of which nobody can tell when that is."""
 
-    def next_due(self) -> float | None: ...
+    def next_due(self) -> float | None:
+        """When the next one is due; those that were told as damaged never are."""
 
     def waiting(self) -> Mapping[tuple[Lane, int], int]: ...
 
@@ -147,7 +161,11 @@ class Operations:
         return None
 
     def claim(self, task_id: str, *, option: Option, seen: int, now: float) -> Task | None:
-        task = self.tables.load(task_id)
+        damage: dict[str, Json] = {}
+        try:
+            task = self.tables.load(task_id)
+        except DamagedRow as damaged:
+            task, damage = None, {"error": storable(str(damaged))}
         after = task and lifecycle.claimed(task, owner=self.owner, host=option.host, now=now)
         if task is not None and after is task:
             return task  # claimed before, the answer was lost
@@ -163,7 +181,9 @@ class Operations:
                 model=option.model,
                 fence=None if after is None else after.fence,
                 seen=seen,
+                reason=DAMAGED if damage else "",
                 waiting=None if after is None else after.waiting,
+                detail=damage,
             )
         )
         return after
@@ -283,8 +303,21 @@ class Operations:
         return self.release(task_id, why=Held.BY_HAND, now=now) if held is False else task
 
     def release_due(self, *, now: float) -> float | None:
-        for task in self.tables.due(now):
+        due = self.tables.due(now)
+        for task in due.tasks:
             self._save(task, lifecycle.released(task, Held.NOT_BEFORE, now), now, Kind.RELEASED)
+        for task_id, why in due.damaged.items():
+            self._append(
+                Event(
+                    position=0,
+                    at=now,
+                    kind=Kind.HELD,
+                    task=task_id,
+                    reason=DAMAGED,
+                    held=Held.NOT_BEFORE,
+                    detail={"error": storable(why)},
+                )
+            )
         return self.tables.next_due()
 
     def note(self, notes: Sequence[Note], *, now: float) -> None:

@@ -6,6 +6,7 @@ the row; nothing else may come of it. The statements are tables.py's.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import UnionType
@@ -58,6 +59,11 @@ def reading(table: str, number: object) -> Iterator[None]:
         yield
     except (ValueError, TypeError, AssertionError, msgspec.MsgspecError, RecursionError) as error:
         raise DamagedRow(table, number, error) from error
+
+
+def is_no_text(error: sqlite3.Error) -> bool:
+    """A text that is not UTF-8: sqlite3 has no class for it, and no name; a test holds its words."""
+    return str(error).startswith("Could not decode to UTF-8")
 
 
 def json_text(value: object) -> str:

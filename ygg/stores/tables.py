@@ -16,9 +16,18 @@ from typing import Any, Final, TypeAlias, TypeVar
 from ygg import lifecycle
 from ygg.journal import Event, Kind, pack
 from ygg.stores.base import HostRow, Overview, Page, Query
-from ygg.stores.operations import Pruned
+from ygg.stores.operations import DUE, Due, Pruned
 from ygg.stores.pruning import PIECE, forget_rows, forget_tasks
-from ygg.stores.rows import TASK_COLUMNS, DamagedRow, event_of, json_text, number, reading, task_of
+from ygg.stores.rows import (
+    TASK_COLUMNS,
+    DamagedRow,
+    event_of,
+    is_no_text,
+    json_text,
+    number,
+    reading,
+    task_of,
+)
 from ygg.tasks import PRIORITIES, Draft, Held, Lane, Rank, Status, Task, Waiting
 
 Word = TypeVar("Word", Status, Held)
@@ -63,14 +72,16 @@ _READY_LATER: Final = (
 )
 _READY_BEHIND: Final = f"{_READY} AND priority > ? ORDER BY priority, created_at, sequence LIMIT ?"
 _WAITING: Final = (
-    "SELECT type, model, priority, count(*) FROM tasks "
+    "SELECT type, model, priority, count(*), total(typeof(created_at) <> 'real') FROM tasks "
     "WHERE status = 'open' AND held IS NULL GROUP BY type, model, run_next, priority"
 )
 _IN_PROGRESS: Final = "status = 'in_progress' AND status <> 'closed' ORDER BY sequence"
-_DUE: Final = "held = 'not_before' AND not_before <= ? ORDER BY not_before, sequence LIMIT 1000"
+_DUE: Final = "held = 'not_before' AND not_before <= ? ORDER BY not_before, sequence"
+# due: what is no number sorts behind all numbers, as SQLite has it
+_NEVER_DUE: Final = "held = 'not_before' AND not_before >= '' ORDER BY not_before, sequence"
 _NEXT_DUE: Final = (
-    "SELECT not_before, sequence FROM tasks WHERE held = 'not_before' AND not_before IS NOT NULL "
-    "ORDER BY not_before LIMIT 1"
+    "SELECT not_before, sequence FROM tasks WHERE held = 'not_before' AND not_before < '' "
+    "ORDER BY not_before, sequence"
 )
 _LAST_BORN: Final = (
     "SELECT created_at, sequence FROM tasks WHERE source IS NULL ORDER BY sequence DESC LIMIT 1"
@@ -86,6 +97,10 @@ _OF_STATUS: Final = "SELECT sequence FROM tasks WHERE status = ? LIMIT 1"
 _OF_PLACE: Final = (
     "SELECT sequence FROM tasks WHERE status = 'open' AND held IS NULL "
     "AND type = ? AND model = ? AND priority = ? LIMIT 1"
+)
+_TIMELESS: Final = (
+    "SELECT sequence, created_at FROM tasks WHERE status = 'open' AND held IS NULL "
+    "AND type = ? AND model = ? AND priority = ? AND typeof(created_at) <> 'real' LIMIT 1"
 )
 _OF_HELD: Final = "SELECT sequence FROM tasks WHERE held = ? LIMIT 1"
 _LAST: Final = (
@@ -118,6 +133,8 @@ class SqliteTables:
         self._sequence = self._most("tasks", "sequence")
         #: Tasks in progress as they were saved here: their ends need no look at the table.
         self._running: dict[str, Task] = {}
+        #: Rows of held tasks that can't be read, by sequence: they were told, and stay as they are.
+        self._undue: set[int] = set()
 
     def _most(self, table: str, column: str) -> int:
         # sqlite_sequence remembers numbers whose rows were pruned: none is given twice.
@@ -133,6 +150,7 @@ class SqliteTables:
         """The transaction was rolled back: its numbers were never given."""
         self._position, self._sequence = mark
         self._running.clear()
+        self._undue.clear()  # what was told of them was never written
 
     # -- tasks -------------------------------------------------------------------------------
 
@@ -140,10 +158,14 @@ class SqliteTables:
         return self._running.get(task_id) or self._one("id = ?", (task_id,))
 
     def _one(self, where: str, values: Sequence[Value]) -> Task | None:
-        row = self.connection.execute(
-            f"SELECT {_COLUMNS} FROM tasks WHERE {where}",
-            values,
-        ).fetchone()
+        try:
+            row = self._rows_of(where, values).fetchone()
+        except sqlite3.OperationalError as error:
+            if not is_no_text(error):
+                raise
+            find = f"SELECT sequence FROM tasks WHERE {where}"
+            (row,) = self.connection.execute(find, values).fetchone()
+            raise DamagedRow("tasks", row, error) from error
         return None if row is None else task_of(row)
 
     def _all(self, where: str, values: Sequence[Value]) -> list[Task]:
@@ -191,16 +213,35 @@ class SqliteTables:
     def in_progress(self) -> Sequence[Task]:
         return self._all(_IN_PROGRESS, ())
 
-    def due(self, now: float) -> Sequence[Task]:
-        return self._all(_DUE, (now,))
+    def due(self, now: float) -> Due:
+        found = Due([], {})
+        for where, values in ((_DUE, (now,)), (_NEVER_DUE, ())):
+            due = f"SELECT sequence, CAST(id AS BLOB) FROM tasks WHERE {where}"
+            with closing(self.connection.execute(due, values)) as rows:
+                for row, task_id in rows:
+                    if len(found.tasks) == DUE or len(found.damaged) == DUE:
+                        break
+                    if row in self._undue:
+                        continue
+                    try:
+                        task = self._one("sequence = ?", (row,))
+                        assert task is not None, f"row {row} went away within a transaction"
+                        found.tasks.append(task)
+                    except DamagedRow as damage:
+                        self._undue.add(row)
+                        found.damaged[task_id.decode(errors="replace")] = str(damage)
+        return found
 
     def next_due(self) -> float | None:
-        row = self.connection.execute(_NEXT_DUE).fetchone()
-        return None if row is None else number(row[0], "tasks", row[1])
+        with closing(self.connection.execute(_NEXT_DUE)) as rows:
+            return next((due for due, number in rows if number not in self._undue), None)
 
     def waiting(self) -> Mapping[tuple[Lane, int], int]:
         counts: dict[tuple[Lane, int], int] = {}
-        for type_, model, priority, count in self.connection.execute(_WAITING).fetchall():
+        for type_, model, priority, count, timeless in self.connection.execute(_WAITING).fetchall():
+            if timeless:
+                row, born = self.connection.execute(_TIMELESS, (type_, model, priority)).fetchone()
+                number(born, "tasks", row)
             if not (isinstance(type_, str) and isinstance(model, str) and priority in PRIORITIES):
                 (row,) = self.connection.execute(_OF_PLACE, (type_, model, priority)).fetchone()
                 why = f"it waits as type {type_!r}, model {model!r}, priority {priority!r}"

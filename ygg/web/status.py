@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from ygg.attempt import Attempt
@@ -38,7 +39,7 @@ from ygg.tasks import PRIORITIES, Held, Lane, Status
 from ygg.version import VERSION
 from ygg.wire import rfc3339, told_time
 
-#: Of so many different errors of blocked tasks the sentences tell.
+#: Of so many different errors of blocked tasks the sentences tell, and of so many damaged ones.
 _ERRORS_TOLD = 5
 
 
@@ -315,6 +316,11 @@ def _sentences(
                 if option.type is not None:
                     what = f"the handler of type {option.type}"
                 yield f"{host.name} gets no tasks for {what}: {option.reason}"
+    for task_id, why in islice(board.damaged.items(), _ERRORS_TOLD):
+        yield f"task {task_id} can't start: {why}"
+    if len(board.damaged) > _ERRORS_TOLD:
+        more = len(board.damaged) - _ERRORS_TOLD
+        yield f"{_tasks(more)} more can't start, of damaged rows too: `ygg check-journal`"
     stranded: Counter[Lane] = Counter()
     for (lane, _), count in board.backlog.waiting.items():
         if not board.options_of(lane):
