@@ -12,12 +12,13 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from aiohttp import web
@@ -30,6 +31,7 @@ from ygg.dispatcher import Dispatcher
 from ygg.fleet import DispatcherSettings, Fleet
 from ygg.hosts.pool import Pool
 from ygg.hostsfile import read_fleet
+from ygg.inside import Beside, Inside
 from ygg.logbook import Logbook
 from ygg.logs import start_logging
 from ygg.metrics import BoardCollector, Metrics
@@ -67,6 +69,8 @@ class Options:
     verbose: bool = False
     #: Let the legacy threads decide what starts.
     legacy: bool = False
+    #: Makes, of the settings, what runs within the process beside the dispatcher.
+    beside: Callable[[Fleet], Beside] | None = None
 
 
 class SystemClock:
@@ -85,6 +89,7 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     fleet = read_fleet(find_hosts_file(options.hosts, environ, Path.cwd()))
     listen = options.listen or _addresses(environ) or fleet.dispatcher.listen
     fleet = replace(fleet, dispatcher=replace(fleet.dispatcher, listen=listen))
+    beside = None if options.beside is None else options.beside(fleet)
     places = find_places(
         fleet.dispatcher, state=options.state, store=options.store, environ=environ,
         folder=Path.cwd(),
@@ -93,7 +98,7 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             tokens = _tokens(fleet.dispatcher, environ)
-            return runner.run(_run(fleet, places, tokens, legacy=options.legacy))
+            return runner.run(_run(fleet, places, tokens, beside, legacy=options.legacy))
     except (CantListen, ArtifactError) as error:
         raise CantStart(str(error)) from error
     finally:
@@ -120,7 +125,14 @@ def _tokens(settings: DispatcherSettings, environ: Mapping[str, str]) -> tuple[T
     return loaded.tokens
 
 
-async def _run(fleet: Fleet, places: Places, tokens: tuple[Token, ...], *, legacy: bool) -> int:
+async def _run(
+    fleet: Fleet,
+    places: Places,
+    tokens: tuple[Token, ...],
+    beside: Beside | None,
+    *,
+    legacy: bool,
+) -> int:
     loop = asyncio.get_running_loop()
     hurry, stop = asyncio.Event(), asyncio.Event()
 
@@ -166,10 +178,15 @@ async def _run(fleet: Fleet, places: Places, tokens: tuple[Token, ...], *, legac
             dispatcher, registry=metrics.registry, collector=collector, wall=clock.wall,
             monotonic=clock.monotonic, random_bits=secrets.randbits, tokens=tokens,
         )  # fmt: skip
+        inside = Inside(
+            fleet=fleet, state=places.state, autoscaling=dispatcher.autoscaling,
+            registry=metrics.registry, collector=collector, store=store,
+        )  # fmt: skip
         try:
             flushed = await _work(
-                dispatcher, threads, pool, artifacts, metrics, app, places, stop=stop, hurry=hurry
-            )
+                dispatcher, threads, pool, artifacts, metrics, app, places,
+                None if beside is None else partial(beside, inside), stop=stop, hurry=hurry,
+            )  # fmt: skip
         except BaseExceptionGroup as group:
             # What a person can mend is told in one line; all else whole, as a bug of ours.
             for kind in (StoreUnusable, CantListen, CantStart, ArtifactError):
@@ -203,6 +220,7 @@ async def _work(
     metrics: Metrics,
     app: web.Application,
     places: Places,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None,
     *,
     stop: asyncio.Event,
     hurry: asyncio.Event,
@@ -234,6 +252,8 @@ async def _work(
         ]
         if threads is not None:
             services.append(group.create_task(threads.run(), name="legacy threads"))
+        if beside is not None:
+            services.append(group.create_task(beside(), name="beside"))
         await stop.wait()
         flushed = await dispatcher.drain(hurry)
         for service in services:

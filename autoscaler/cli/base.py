@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from autoscaler.parts import records_folder
 from ygg import printing
 from ygg.cli.base import WRONG_USE
 from ygg.fleet import DispatcherSettings, Fleet
@@ -55,7 +56,3 @@ def records_of(args: argparse.Namespace) -> Path:
     except HostsFileError as error:
         raise Failed(str(error), WRONG_USE) from error
     return records_folder(places_of(args, fleet).state)
-
-
-def records_folder(state: Path) -> Path:
-    return state / "autoscaler"

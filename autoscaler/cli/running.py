@@ -7,9 +7,7 @@ import asyncio
 import logging
 import os
 import resource
-import secrets
 import signal
-import socket
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -19,16 +17,14 @@ import uvloop
 from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
-from autoscaler.cli.base import Failed, fleet_of, places_of, records_folder
+from autoscaler.cli.base import Failed, fleet_of, places_of
 from autoscaler.dispatcher import WebDispatcher
 from autoscaler.exposition import LoopCollector
 from autoscaler.loop import Loop
-from autoscaler.prometheus import PrometheusSources
+from autoscaler.parts import holder_name, records_folder, sources_of
 from autoscaler.recorder import Recorder
 from autoscaler.server import CantServe, serving
 from autoscaler.settings import Settings, SettingsError, make_settings
-from autoscaler.sightings import Sources
-from autoscaler.sources import WebSources
 from autoscaler.targets import targets_of
 from autoscaler.watch import Watch
 from ygg.addresses import parse_host_port
@@ -99,25 +95,9 @@ async def _run(fleet: Fleet, settings: Settings, recorder: Recorder, url: str | 
 
 
 def _loop(fleet: Fleet, settings: Settings, recorder: Recorder, client: Client) -> Loop:
-    watch = Watch(settings, targets_of(fleet))
-    dispatcher = WebDispatcher(client)
-    sources: Sources
-    if settings.prometheus is None:
-        sources = WebSources(
-            watch.sources(), dispatcher, scrape_seconds=settings.scrape_seconds,
-            pause_seconds_max=settings.stale_seconds / 3,
-        )  # fmt: skip
-    else:
-        sources = PrometheusSources(
-            settings.prometheus, watch.sources(), dispatcher_url=client.url,
-            scrape_seconds=settings.scrape_seconds, stale_seconds=settings.stale_seconds,
-        )  # fmt: skip
+    watch, dispatcher = Watch(settings, targets_of(fleet)), WebDispatcher(client)
+    sources = sources_of(settings, watch, dispatcher, client.url)
     return Loop(watch, sources, dispatcher, recorder, holder=holder_name(), wall=time.time)
-
-
-def holder_name() -> str:
-    """Another one at every start: an older one of ours that still runs is another one too."""
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
 def make_registry() -> CollectorRegistry:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from autoscaler.recorder import read_records
 from autoscaler.records import Record
 from tests.autoscaler.test_gpu_exporter import Exporter, standing_in
 from tests.nvml import StandIn
-from tests.system.daemons import Daemon, ModelServer, Servers, daemon, until
+from tests.system.daemons import Daemon, ModelServer, Servers, daemon, until, ygg
 
 pytestmark = pytest.mark.system
 
@@ -108,15 +109,24 @@ class Machine:
     def tasks_end(self) -> None:
         self.servers.gate(self.server, is_open=True)
 
-    def limit(self) -> int:
+    def host(self) -> dict[str, Any]:
         (host,) = self.dispatcher.client.call("GET", "/v1/hosts")["hosts"]
-        limit: int = host["limit"]
+        found: dict[str, Any] = host
+        return found
+
+    def limit(self) -> int:
+        limit: int = self.host()["limit"]
         return limit
 
 
 @contextmanager
 def machine(
-    tmp_path: Path, *, slots: str, more: str = "", card: Mapping[str, object] | None = None
+    tmp_path: Path,
+    *,
+    slots: str,
+    more: str = "",
+    card: Mapping[str, object] | None = None,
+    command: Sequence[str] = ("loop", "--async"),
 ) -> Iterator[Machine]:
     servers = Servers()
     try:
@@ -125,7 +135,7 @@ def machine(
         with standing_in(tmp_path, **(card or {})) as (driver, exporter):
             state = tmp_path / "state"
             text = hosts_yaml(server, exporter, slots=slots, more=more)
-            with daemon(state, text) as dispatcher:
+            with daemon(state, text, command=command) as dispatcher:
                 tasks = [{"title": f"task {number}"} for number in range(20)]
                 dispatcher.client.call("POST", "/v1/tasks", tasks)
                 yield Machine(driver, exporter, dispatcher, state, servers, server)
@@ -269,9 +279,34 @@ def test_a_dry_run_of_one_host_shows_and_does_not_touch(tmp_path: Path) -> None:
     ):
         until(scaler.decided("memory_high", times=2))
         assert m.limit() == 2
-        (host,) = m.dispatcher.client.call("GET", "/v1/hosts")["hosts"]
+        host = m.host()
         assert host["decision"]["dry_run"]
         assert host["decision"]["limit"] == 1
+
+
+def test_the_dispatchers_own_process_runs_the_same_loop(tmp_path: Path) -> None:
+    with machine(
+        tmp_path, slots="{start: 2, min: 1, max: 4}", card={"0.memory_used": 2_000_000_000},
+        command=("serve", "--autoscale"),
+    ) as m:  # fmt: skip
+        until(lambda: m.limit() > 2)
+        m.card.set({"0.memory_used": 7_600_000_000})
+        until(lambda: m.limit() == 1 or m.host()["decision"]["reason"] == "draining")
+        assert m.dispatcher.client.call("GET", "/v1/status")["autoscaler"]["state"] == "live"
+        with urllib.request.urlopen(f"{m.dispatcher.url}/metrics", timeout=10) as answer:
+            assert 'ygg_autoscaler_desired{host="h"}' in answer.read().decode()
+        m.tasks_end()
+        assert m.dispatcher.end() == 0
+        said = ygg_autoscaler(m, "explain", "h")
+        assert "h: the limit is" in said.stdout, said.stderr
+        log = m.dispatcher.log.read_text()
+        assert "event=autoscaler_leaves" in log
+        assert "Traceback" not in log
+
+
+def test_the_legacy_dispatcher_has_no_limits_to_tune() -> None:
+    ran = ygg("loop", "--autoscale")
+    assert (ran.returncode, "--autoscale needs --async" in ran.stderr) == (2, True)
 
 
 @contextmanager

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from ygg.cli.base import FAILED, WRONG_USE, Commands, Wrong, fail
+
+if TYPE_CHECKING:  # the command line is to be there at once
+    from ygg.fleet import Fleet
+    from ygg.inside import Beside
 
 #: What the legacy dispatcher says when it starts.
 LEGACY: Final = (
@@ -27,6 +32,7 @@ def register(commands: Commands) -> None:
         (
             "serve", "run the dispatcher, as `ygg loop --async` does", """
             ygg serve
+            ygg serve --autoscale
             ygg serve --listen 127.0.0.1:8765 --listen unix:/run/ygg/ygg.sock
             """,
         ),
@@ -43,6 +49,10 @@ def register(commands: Commands) -> None:
             "--listen", metavar="HOST:PORT", action="append",
             help="or unix:PATH; may be given several times (YGG_LISTEN)",
         )  # fmt: skip
+        serving.add_argument(
+            "--autoscale", action="store_true",
+            help="let limits tune themselves, as `ygg-autoscaler` does beside it",
+        )  # fmt: skip
         serving.add_argument("--verbose", action="store_true", help="log more")
 
 
@@ -57,9 +67,14 @@ def _loop(args: argparse.Namespace) -> int:
         listen = tuple(str(parse_address(text)) for text in args.listen or ())
     except ValueError as error:
         raise Wrong(f"--listen: {error}") from error
+    if args.autoscale and not args.use_async:
+        raise Wrong(
+            "--autoscale needs --async: the legacy threads have no limits that could be set"
+        )
+    beside = _autoscaler() if args.autoscale else None
     options = Options(
         hosts=args.hosts, listen=listen, store=args.store, state=args.state,
-        verbose=args.verbose, legacy=not args.use_async,
+        verbose=args.verbose, legacy=not args.use_async, beside=beside,
     )  # fmt: skip
     if options.legacy:
         print(LEGACY, file=sys.stderr, flush=True)
@@ -73,3 +88,17 @@ def _loop(args: argparse.Namespace) -> int:
         return fail(str(error), WRONG_USE)
     except (CantStart, StoreUnusable) as error:
         return fail(str(error), FAILED)
+
+
+def _autoscaler() -> Callable[[Fleet], Beside]:
+    """Raises Wrong when it is called with settings that contradict."""
+    from autoscaler.settings import SettingsError
+    from ygg.beside import autoscale
+
+    def make(fleet: Fleet) -> Beside:
+        try:
+            return autoscale(fleet)
+        except SettingsError as error:
+            raise Wrong(f"{fleet.file}: {error}") from error
+
+    return make
