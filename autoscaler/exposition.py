@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from autoscaler.loop import Lead, Loop
+from autoscaler.loop import Lead, Standing
 from autoscaler.observed import MemoryMode, Signals
 from autoscaler.settings import Settings
-from autoscaler.watch import ALERTS, Watched
+from autoscaler.watch import ALERTS, Watch, Watched
 
 
 def signals_of(seen: Signals) -> Mapping[str, float]:
@@ -50,8 +50,9 @@ def thresholds_of(settings: Settings, mode: MemoryMode) -> Mapping[str, float]:
 
 
 class LoopCollector(Collector):
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, standing: Standing, watch: Watch) -> None:
+        self._standing = standing
+        self._watch = watch
 
     def describe(self) -> Iterable[Metric]:
         return []
@@ -60,11 +61,11 @@ class LoopCollector(Collector):
         decisions = CounterMetricFamily(
             "ygg_autoscaler_decisions", "Decisions.", labels=["host", "action", "reason"]
         )
-        for labels, count in list(self._loop.standing.decisions.items()):
+        for labels, count in list(self._standing.decisions.items()):
             decisions.add_metric(labels, count)
         yield decisions
         yield from self._hosts()
-        standing = self._loop.standing
+        standing = self._standing
         yield GaugeMetricFamily(
             "ygg_autoscaler_leads",
             "Whether limits follow this autoscaler: the dispatcher takes what it decides.",
@@ -94,7 +95,7 @@ class LoopCollector(Collector):
         alert = GaugeMetricFamily(
             "ygg_autoscaler_alert", "Whether a person should look.", labels=["host", "reason"]
         )
-        for name, host in self._loop.watch.hosts.items():
+        for name, host in self._watch.hosts.items():
             self._host(name, host, signal, threshold, desired, age, alert)
         yield from (signal, threshold, desired, age, alert)
 
@@ -114,7 +115,7 @@ class LoopCollector(Collector):
         for key, value in signals_of(decided.signals).items():
             signal.add_metric([name, key], value)
         mode = decided.signals.memory_mode
-        for key, value in thresholds_of(self._loop.watch.settings, mode).items():
+        for key, value in thresholds_of(self._watch.settings, mode).items():
             threshold.add_metric([name, key], value)
         desired.add_metric([name], decided.decision.limit)
         for source, seconds in (

@@ -160,7 +160,7 @@ class EngineReading:
 def read_engine(text: str) -> EngineReading:
     """What a model server's /metrics says. Raises NoReading."""
     values: dict[str, list[float]] = {}
-    for name, _, value in samples(text.splitlines(), ENGINE_NAMES):
+    for name, _, value in samples(text, ENGINE_NAMES):
         values.setdefault(name, []).append(value)
     engine = next((one for one in _ENGINES if one.running in values), None)
     if engine is None:

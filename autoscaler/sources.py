@@ -23,6 +23,8 @@ from ygg.secrets import SecretError, resolve_secret
 
 #: So many sources are asked at once.
 AT_ONCE: Final = 128
+#: Sources that are asked in one go.
+_BUNCH: Final = 50
 #: A model server without metrics is asked again after so long: another may have taken its place.
 ABSENT_SECONDS: Final = 60.0
 #: Longer than the usual time between two scrapes: connections outlive it.
@@ -66,25 +68,27 @@ class WebSources:
                 follow_dispatcher(self._dispatcher, take, self._scrape_seconds), name="dispatcher"
             )
             for index, source in enumerate(self._sources):
-                # Spread over the first interval, so that they don't all come at once ever after.
-                first = self._scrape_seconds * index / len(self._sources)
+                # In bunches, spread over the interval: all at once would be a storm, and one by one
+                # wakes the process so often that waking costs more than the work.
+                bunch, bunches = index // _BUNCH, -(-len(self._sources) // _BUNCH)
+                first = self._scrape_seconds * bunch / bunches
                 group.create_task(self._follow(session, source, first, take), name=source.url)
 
     async def _follow(
         self, session: aiohttp.ClientSession, source: Source, first: float, take: Taker
     ) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(first)
-        failures = 0
+        due, failures = loop.time() + first, 0
         while True:
-            began = loop.time()
+            await asyncio.sleep(max(0.0, due - loop.time()))
             sighting = await self._look(session, source)
             take(sighting)
             failures = failures + 1 if sighting.trouble and not sighting.is_absent else 0
             # One that is missed once is asked again in its turn, one that is dead less often.
             pause = self._scrape_seconds * 2 ** min(max(0, failures - 1), 16)
             pause = ABSENT_SECONDS if sighting.is_absent else min(pause, self._pause_seconds_max)
-            await asyncio.sleep(max(0.0, began + pause - loop.time()))
+            # What was missed is not made up for.
+            due = max(due + pause, loop.time())
 
     async def _look(self, session: aiohttp.ClientSession, source: Source) -> Sighting:
         loop = asyncio.get_running_loop()

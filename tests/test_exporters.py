@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
-from ygg.exporters import DIALECTS, Card, read_page
+from ygg.exporters import DIALECTS, Card, read_page, samples
 
 pytestmark = pytest.mark.pure
 
@@ -159,3 +160,37 @@ def check_bounds(card: Card) -> None:
         assert ratio is None or 0 <= ratio <= 1
     assert card.memory_total_bytes is None or card.memory_total_bytes > 0
     assert str(card)
+
+
+_VALUES = st.floats().map(repr) | st.sampled_from(
+    ["NaN", "+Inf", "-Inf", "1e+09", "0x1", "1_0", "", "-"]
+)
+_LABEL_TEXTS = st.text(st.sampled_from('ab"\\\\,{}= \n#'), max_size=8)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["gpu", "name", "uuid"]), _LABEL_TEXTS), _VALUES,
+    st.sampled_from(["", " 1700000000000", " ", " x"]), st.sampled_from(["", ","]), st.booleans(),
+)  # fmt: skip
+def test_lines_are_read_as_the_library_reads_them(
+    labels: dict[str, str], value: str, stamp: str, comma: str, is_escaped: bool
+) -> None:
+    def shown(text: str) -> str:
+        if not is_escaped:
+            return text
+        return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+    inside = ",".join(f'{key}="{shown(text)}"' for key, text in labels.items())
+    line = f"a_name{{{inside}{comma if inside else ''}}} {value}{stamp}"
+    if "\n" in line:
+        return
+    try:
+        expected = [
+            (sample.name, dict(sample.labels), repr(sample.value))
+            for family in text_string_to_metric_families(line + "\n")
+            for sample in family.samples
+        ]
+    except ValueError:
+        expected = []
+    found = [(n, dict(ls), repr(v)) for n, ls, v in samples(line, frozenset({"a_name"}))]
+    assert found == expected

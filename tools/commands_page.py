@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from autoscaler import cli as autoscaler
 from autoscaler import gpu_exporter
 from tools import markdown
 from ygg.cli import make_parser
@@ -16,7 +17,8 @@ from ygg.demo import run as demo
 _TOP: Final = """\
 # The command line
 
-<!-- Made by `make docs` out of the parsers in ygg/cli/ and autoscaler/gpu_exporter.py. Edit those. -->
+<!-- Made by `make docs` out of the parsers in ygg/cli/, autoscaler/cli/ and autoscaler/gpu_exporter.py.
+     Edit those. -->
 
 `python ygg.py ...` in a checkout does the same as `ygg ...`. Every command takes `--help`,
 and those that show something `--json`: [what it prints](json.md), field by field.
@@ -36,6 +38,13 @@ def page() -> str:
     every = dict(commands(parser))
     exporter = gpu_exporter.make_parser()
     rows = [(f"[`ygg {name}`](#ygg-{name})", text) for name, (_, text) in every.items()]
+    scaler = autoscaler.make_parser()
+    scaling = dict(commands(scaler))
+    rows.append((f"[`{scaler.prog}`](#{scaler.prog})", "let limits tune themselves"))
+    rows += [
+        (f"[`{scaler.prog} {name}`](#{scaler.prog}-{name})", text)
+        for name, (_, text) in scaling.items()
+    ]
     rows.append((f"[`{exporter.prog}`](#{exporter.prog})", "show a host's GPUs to Prometheus"))
     listed = markdown.table(["command", "does"], rows)
     codes = markdown.table(
@@ -43,6 +52,11 @@ def page() -> str:
     )
     parts = [_TOP, listed, f"## Exit codes\n\n{codes}"]
     parts += [_command(f"ygg {name}", command, text) for name, (command, text) in every.items()]
+    parts.append(_command(scaler.prog, scaler, ""))
+    parts += [
+        _command(f"{scaler.prog} {name}", command, text)
+        for name, (command, text) in scaling.items()
+    ]
     parts.append(_command(exporter.prog, exporter, ""))
     return "\n".join(parts)
 

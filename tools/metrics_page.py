@@ -8,8 +8,12 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from autoscaler.exposition import LoopCollector
 from autoscaler.gpu_exporter import page as gpu_page
+from autoscaler.loop import Standing
 from autoscaler.sampler import Reading
+from autoscaler.settings import Settings
+from autoscaler.watch import Watch
 from tools import markdown
 from ygg.board import Board
 from ygg.hostsfile import parse_fleet
@@ -18,15 +22,16 @@ from ygg.metrics import BoardCollector, Metrics
 _TOP: Final = """\
 # Metrics
 
-<!-- Made by `make docs` out of ygg/metrics.py and autoscaler/gpu_exporter.py. Edit those. -->
+<!-- Made by `make docs` out of ygg/metrics.py, autoscaler/exposition.py and
+     autoscaler/gpu_exporter.py. Edit those. -->
 
-Prometheus reads the dispatcher at `/metrics` of its address, and the cards of each GPU host where
-[`ygg-gpu-exporter`](command-line.md#ygg-gpu-exporter) runs:
+Prometheus reads the dispatcher at `/metrics` of its address, the cards of each GPU host where
+[`ygg-gpu-exporter`](command-line.md#ygg-gpu-exporter) runs, and [the autoscaler](autoscaler.md):
 
 ```text
 scrape_configs:
   - job_name: ygg
-    static_configs: [{targets: ["localhost:8765"]}]
+    static_configs: [{targets: ["localhost:8765", "localhost:8766"]}]
   - job_name: gpus
     static_configs: [{targets: ["surtr:9836", "fenrir:9836", "skadi:9836"]}]
 ```
@@ -41,6 +46,13 @@ _DISPATCHER: Final = """\
 
 Beside these it has `process_...` and `python_info` of Prometheus' own client.
 """
+_AUTOSCALER: Final = """\
+## `ygg-autoscaler`
+
+With `ygg serve --autoscale` they stand on the dispatcher's page. `signal` and `threshold` have the
+same names for what belongs together: `utilization`, `memory`, `wait_seconds`, `binding`,
+`server_wait`.
+"""
 _EXPORTER: Final = """\
 ## `ygg-gpu-exporter`
 
@@ -52,7 +64,10 @@ the log says why.
 def page() -> str:
     dispatcher = _table(_of_the_dispatcher())
     exporter = _table((metric, _labels(metric)) for metric in gpu_page(Reading()))
-    return f"{_TOP}\n{_DISPATCHER}\n{dispatcher}\n{_EXPORTER}\n{exporter}"
+    autoscaler = _table((metric, _labels(metric)) for metric in _of_the_autoscaler())
+    return (
+        f"{_TOP}\n{_DISPATCHER}\n{dispatcher}\n{_AUTOSCALER}\n{autoscaler}\n{_EXPORTER}\n{exporter}"
+    )
 
 
 def _table(metrics: Iterable[tuple[Metric, Iterable[str]]]) -> str:
@@ -81,6 +96,10 @@ def _of_the_dispatcher() -> Iterator[tuple[Metric, Iterable[str]]]:
         board=Board(), fleet=lambda: fleet, host_rows=dict, memory=dict, wall=lambda: 0.0
     )
     yield from ((metric, _labels(metric)) for metric in gauges.collect())
+
+
+def _of_the_autoscaler() -> Iterator[Metric]:
+    return LoopCollector(Standing(), Watch(Settings(), {})).collect()
 
 
 def _labels(named: object) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def autoscale(fleet: Fleet) -> Beside:
             watch, sources, dispatcher, Recorder(records_folder(inside.state)),
             holder=holder_name(), wall=time.time,
         )  # fmt: skip
-        inside.registry.register(LoopCollector(loop))
+        inside.registry.register(LoopCollector(loop.standing, loop.watch))
         log.info("event=autoscaling hosts=%d dry_run=%s", len(watch.hosts), settings.dry_run)
         try:
             await loop.run()

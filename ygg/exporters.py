@@ -8,6 +8,7 @@ only looks right.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +16,13 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 
 MIB: Final = 2**20
+#: Nearly every line: labels without a backslash, a plain number. The library takes ten times as
+#: long, which counts where hundreds of pages are read every few seconds; it has all other lines.
+_PLAIN: Final = re.compile(
+    r'[a-zA-Z_:][a-zA-Z0-9_:]* *(?:\{(?P<labels>(?:[a-zA-Z_][a-zA-Z0-9_]*="[^"\\\n]*",?)*)\})?'
+    r" +(?P<value>[-+.0-9eE]+|NaN|[-+]Inf)(?: +-?[0-9]+)? *"
+)
+_LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,14 +152,14 @@ class _Readings:
 
 def read_page(text: str) -> Page:
     """What an exporter's page says; never raises, whatever the page is."""
-    lines = text.splitlines()
-    names = {_name_of(line) for line in lines}
+    lines = list(_named(text))
+    names = {name for name, _ in lines}
     dialect = next((d for d in DIALECTS if d.names & names), None)
     if dialect is None:
         return Page(dialect=None)
     cards: dict[str, _Readings] = {}
     is_well = True
-    for name, labels, value in samples(lines, dialect.names):
+    for name, labels, value in _samples(lines, dialect.names):
         if name == dialect.well:
             is_well = value == 1
             continue
@@ -170,27 +178,36 @@ def read_page(text: str) -> Page:
     )
 
 
-def _digits(lines: Iterable[str], prefix: str) -> Iterator[str]:
-    for line in lines:
-        if line.startswith(prefix) and not _name_of(line).endswith("_total"):
+def samples(text: str, names: frozenset[str]) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    """The lines with these names, as name, labels, value."""
+    return _samples(_named(text), names)
+
+
+def _named(text: str) -> Iterator[tuple[str, str]]:
+    """Each line that may have a value, after its name."""
+    for line in text.splitlines():
+        if line and line[0] != "#":
+            yield line.partition("{")[0].partition(" ")[0].strip(), line
+
+
+def _digits(lines: Iterable[tuple[str, str]], prefix: str) -> Iterator[str]:
+    for name, line in lines:
+        if name.startswith(prefix) and not name.endswith("_total"):
             yield (line.rpartition("}")[2] or line.partition(" ")[2]).strip().partition(" ")[0]
 
 
-def _name_of(line: str) -> str:
-    return line.partition("{")[0].partition(" ")[0].strip()
-
-
-def samples(
-    lines: Iterable[str], names: frozenset[str]
+def _samples(
+    lines: Iterable[tuple[str, str]], names: frozenset[str]
 ) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    """The lines with these names, as name, labels, value.
-
-    One by one: a line that is malformed would lose the whole page.
-    """
-    for line in lines:
-        if _name_of(line) not in names:
+    """One by one: a line that is malformed would lose the whole page."""
+    for name, line in lines:
+        if name not in names:
             continue
+        plain = _PLAIN.fullmatch(line)
         try:
+            if plain is not None:
+                yield name, dict(_LABEL.findall(plain["labels"] or "")), float(plain["value"])
+                continue
             for family in text_string_to_metric_families(line + "\n"):
                 for sample in family.samples:
                     yield sample.name, sample.labels, sample.value

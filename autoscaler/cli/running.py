@@ -81,7 +81,7 @@ async def _run(fleet: Fleet, settings: Settings, recorder: Recorder, url: str | 
     async with Client(url, limits=_LIMITS) as client:
         loop = _loop(fleet, settings, recorder, client)
         registry = make_registry()
-        registry.register(LoopCollector(loop))
+        registry.register(LoopCollector(loop.standing, loop.watch))
         async with serving(settings.listen, registry, lambda: loop.standing.lead) as address:
             log.info(
                 "event=serving version=%s pid=%d url=http://%s dispatcher=%s hosts=%d dry_run=%s",

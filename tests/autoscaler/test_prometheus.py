@@ -35,9 +35,9 @@ def answer(targets: Mapping[str, tuple[float, str]], **more: str) -> bytes:
     for instance, (at, page) in targets.items():
         lines = page.splitlines()
         names = frozenset(line.partition("{")[0].partition(" ")[0] for line in lines)
-        for name, labels, value in samples(lines, names):
+        for name, labels, value in samples(page, names):
             metric = {"__name__": name, "instance": instance, "job": "ygg", **labels, **more}
-            result.append({"metric": metric, "values": [[at - 5, "1"], [at, f"{value}"]]})
+            result.append({"metric": metric, "values": [[at - 5, "1"], [at, f"{value:.15g}"]]})
     return json.dumps(
         {"status": "success", "data": {"resultType": "matrix", "result": result}}
     ).encode()

@@ -196,7 +196,7 @@ def test_the_page_has_what_was_seen_what_matters_and_what_is_wanted() -> None:
     async def story() -> None:
         async with World() as world:
             registry = CollectorRegistry()
-            registry.register(LoopCollector(world.loop))
+            registry.register(LoopCollector(world.loop.standing, world.watch))
             assert "ygg_autoscaler_desired{" not in generate_latest(registry).decode()
             await world.passes(80)
             page = generate_latest(registry).decode()
