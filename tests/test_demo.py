@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from ygg.demo import run, show, work
+from ygg.demo import run, show, starting, work
 from ygg.demo.client import AnswerFacts, Seen
 from ygg.fleet import BUILT_IN_TYPES, TypeSettings
 from ygg.routing import detect_type
@@ -94,7 +94,7 @@ class TestInput:
     def test_the_servers_together_never_have_more_threads_than_cores_if_that_can_be(
         self, cores: int, threads: int
     ) -> None:
-        assert run.threads_per_server(cores) == threads
+        assert starting.threads_per_server(cores) == threads
 
 
 class TestWhatIsPrinted:

@@ -23,8 +23,8 @@ from tools import markdown
 from tools.sessions import SESSIONS, Quietly, Say, Session, Show, Step
 from tools.shell import Shell
 from ygg.demo.children import Children
-from ygg.demo.run import start_servers
 from ygg.demo.server import require
+from ygg.demo.starting import start_servers
 
 ROOT: Final = Path(__file__).parents[1]
 _STEP_SECONDS: Final = 900.0

@@ -55,7 +55,7 @@ def _start_simulated(children: Children) -> Mapping[str, str]:
 
 
 def _start_real(children: Children) -> Mapping[str, str]:
-    from ygg.demo.run import start_servers
+    from ygg.demo.starting import start_servers
 
     return start_servers(children)
 

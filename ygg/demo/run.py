@@ -7,76 +7,26 @@ over HTTP as any client would, and the verdict on the order is `ygg check-journa
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import shlex
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from ygg.demo import server, show, work
 from ygg.demo.children import Child, Children, DemoFailed, tail
 from ygg.demo.client import Client, Seen
+from ygg.demo.starting import (
+    CLEAN,
+    LOOK_SECONDS,
+    check_journal,
+    leave_running,
+    start_dispatcher,
+    start_servers,
+    ygg_command,
+)
 from ygg.tasks import Status
-
-_LOAD_SECONDS: Final = 60.0
-_READY_SECONDS: Final = 30.0
-_LOOK_SECONDS: Final = 0.2
-#: How a dispatcher ends that was told to: by itself, or by raising the signal again.
-_CLEAN: Final = frozenset({0, -signal.SIGTERM, 128 + signal.SIGTERM})
-_LISTENING: Final = re.compile(r"^listening on (http://\S+)$", re.MULTILINE)
-
-
-def threads_per_server(cores: int) -> int:
-    """Threads that share the cores between the three servers.
-
-    llama.cpp's threads wait for each other spinning: with more of them than cores the whole demo
-    took five times as long.
-    """
-    return max(1, cores // len(work.HOSTS))
-
-
-def start_servers(children: Children) -> dict[str, str]:
-    """Start the three model servers side by side; their addresses by name."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = str(threads_per_server(cores or 1))
-    started = [
-        children.start(
-            name,
-            ["-m", "ygg.demo.server", "--name", name, "--slots", str(slots), "--threads", threads],
-        )
-        for name, slots in work.HOSTS.items()
-    ]
-
-    def address(child: Child) -> str:
-        def look() -> str | None:
-            found = _LISTENING.search(child.log.read_text(errors="replace"))
-            return found[1] if found else None
-
-        return children.wait_for(f"{child.name} loads its model", look, _LOAD_SECONDS, child.log)
-
-    return {child.name: address(child) for child in started}
-
-
-def start_dispatcher(children: Children, hosts_file: Path, state: Path) -> tuple[Child, Client]:
-    """Start `ygg loop --async` and wait until it takes tasks."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    arguments = ["loop", "--async", "--hosts", str(hosts_file)]
-    arguments += ["--listen", f"127.0.0.1:{port}", "--state", str(state)]
-    print(f"The dispatcher: ygg {shlex.join(arguments)}")
-    child, client = children.start("dispatcher", ["-m", "ygg.cli", *arguments]), Client(port)
-    children.wait_for(
-        "the dispatcher is ready", lambda: client.is_ready() or None, _READY_SECONDS, child.log
-    )
-    return child, client
 
 
 def run_tasks(children: Children, dispatcher: Child, client: Client, seconds: float) -> list[Seen]:
@@ -102,7 +52,7 @@ def run_tasks(children: Children, dispatcher: Child, client: Client, seconds: fl
                     "a slow machine may need more: --timeout",
                     dispatcher.log,
                 )
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)
 
 
 def problems(tasks: Sequence[Seen], answers: Sequence[str]) -> list[str]:
@@ -120,24 +70,6 @@ def problems(tasks: Sequence[Seen], answers: Sequence[str]) -> list[str]:
     return found
 
 
-def check_journal(state: Path) -> bool:
-    """Let the journal's checker say whether each start was the most urgent task that could run."""
-    arguments = ["check-journal", "--state", str(state)]
-    print(f"\nThe order, by the journal's checker (ygg {shlex.join(arguments)}):", flush=True)
-    done = subprocess.run(  # noqa: S603 - our own module, no shell
-        [sys.executable, "-m", "ygg.cli", *arguments], check=False
-    )
-    return done.returncode == 0
-
-
-def _ygg() -> str:
-    """How this ygg is called from the current folder."""
-    here = Path(sys.executable).with_name("ygg")
-    if shutil.which("ygg") == str(here) or not here.exists():
-        return "ygg"
-    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
-
-
 def _report(tasks: Sequence[Seen], answers: Sequence[str], state: Path) -> None:
     began = min(task.created_at for task in tasks)
     ends = [task.ended_at for task in tasks if task.ended_at]
@@ -152,22 +84,8 @@ def _report(tasks: Sequence[Seen], answers: Sequence[str], state: Path) -> None:
     print(f"\nEvery answer is a file in {state / 'artifacts'}; logs and store are beside it.")
 
 
-def _leave_running(children: Children, client: Client) -> None:
-    ygg, url = _ygg(), client.url
-    print(f"\nEverything keeps running at {url} until Ctrl-C. In another terminal:")
-    print(f'  {ygg} submit --url {url} "Translate to French: Good night." --priority 0')
-    print(f"  {ygg} status --url {url}")
-    print(f"  curl {url}/metrics", flush=True)
-    try:
-        while True:
-            children.check()
-            time.sleep(_LOOK_SECONDS)
-    except KeyboardInterrupt:
-        print("\nCtrl-C: ending the dispatcher and the servers")
-
-
 def _print_next() -> None:
-    ygg = _ygg()
+    ygg = ygg_command()
     print("\nNext, with hosts of your own:")
     print(f"  {ygg} init             writes hosts.yaml out of what your servers say they have")
     print(f"  {ygg} check            whether it is good, and where not")
@@ -193,9 +111,9 @@ def demo(state: Path, *, timeout: float, keep: bool) -> int:
         answers = [client.artifact(t.id) if t.status is Status.CLOSED else "" for t in tasks]
         _report(tasks, answers, state)
         if keep:
-            _leave_running(children, client)
+            leave_running(children, client)
         status = children.end(dispatcher)
-        if status not in _CLEAN:
+        if status not in CLEAN:
             raise DemoFailed(f"the dispatcher ended with exit status {status}", dispatcher.log)
         wrong = problems(tasks, answers)
         if wrong:
