@@ -32,7 +32,7 @@ class QueueSample:
     active: int = 0
     waiting: int = 0
     oldest_wait: float = 0.0
-    #: None: the host reports no tokens.
+    #: None: the host has reported no token so far.
     tokens_total: float | None = None
     runs_total: float = 0.0
     run_seconds_total: float = 0.0
@@ -154,7 +154,9 @@ class HostWindow:
 
     def _rates(self, now: float) -> tuple[tuple[float, ...], bool]:
         """Throughput of the pieces of the window that samples cover, the latest last."""
-        are_tokens = all(s.tokens_total is not None for s in self._queue)
+        # A counter that is not there yet, or not there again, stands at 0: a host that has counted
+        # one token of the window is not one that reports none.
+        are_tokens = any(s.tokens_total is not None for s in self._queue)
         piece = self._settings.trial_piece_seconds
         rates: list[float] = []
         for index in reversed(range(int(self._span // piece))):

@@ -77,6 +77,20 @@ def test_a_host_without_tokens_is_judged_by_finished_tasks() -> None:
     assert seen.rates == pytest.approx((0.2,) * 4)
 
 
+def test_a_host_that_counted_its_first_token_within_the_window_is_judged_by_tokens() -> None:
+    seen = window(tokens_total=lambda at: 10 * (at - 20) if at > 20 else None).signals(60.0)
+    assert seen is not None
+    assert seen.rates_are_tokens
+    assert seen.rates == pytest.approx((0.0, 20 / 3, 10.0, 10.0))
+
+
+def test_a_dispatcher_started_anew_that_counts_no_token_yet_does_not_change_the_measure() -> None:
+    seen = window(tokens_total=lambda at: 10 * at if at < 55 else None).signals(60.0)
+    assert seen is not None
+    assert seen.rates_are_tokens
+    assert all(0 <= rate <= 10 for rate in seen.rates)
+
+
 def test_failures_are_told_once() -> None:
     host = window(failures_total=lambda at: 2.0 if at > 20 else 0.0)
     first, second = host.signals(60.0), host.signals(61.0)
