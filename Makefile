@@ -12,10 +12,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compare check test prove bench lint docs sessions clean tools venv
+.PHONY: help demo demo-autoscale compare check test prove bench lint docs sessions clean tools venv
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # -- environments: made once, made anew when pyproject.toml changes -----------------------------
 
@@ -63,6 +63,9 @@ tools:
 
 demo: $(DEMO_ENV)/.made ## real models on this machine answer 24 real tasks; then what to do next
 	@$(DEMO_ENV)/bin/ygg demo $(DEMO_ARGS)
+
+demo-autoscale: $(DEMO_ENV)/.made ## the same models under load for three minutes: limits that move by themselves
+	@$(DEMO_ENV)/bin/ygg demo --autoscale $(DEMO_ARGS)
 
 compare: $(COMPARE_ENV)/.made ## the old way and ygg on the same 60 tasks: a table, and compare.png
 	@$(COMPARE_ENV)/bin/ygg compare --output compare.png $(COMPARE_ARGS)

@@ -18,7 +18,8 @@ from autoscaler.records import Record, decoded, encoded
 #: A host takes some 5 MB a day, 15 times less once packed.
 FILE_BYTES: Final = 32 * 1024 * 1024
 FILES: Final = 16
-_NAME: Final = "decisions.jsonl"
+#: The file that is appended to.
+CURRENT: Final = "decisions.jsonl"
 
 
 class Recorder:
@@ -38,7 +39,7 @@ class Recorder:
     def write(self, records: Iterable[Record]) -> None:
         """Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        current = self._folder / _NAME
+        current = self._folder / CURRENT
         with current.open("ab") as file:
             if file.tell() and not _ends_a_line(current):
                 file.write(b"\n")  # a crash cut off the last one
@@ -86,7 +87,7 @@ def read_records(path: Path, host: str | None = None) -> Iterator[Record]:
         for number in sorted(packed_files(path)):
             with suppress(FileNotFoundError):  # the autoscaler has just removed it
                 yield from _read(_packed(path, number), host)
-        path = path / _NAME
+        path = path / CURRENT
         if not path.exists():
             return
     yield from _read(path, host)

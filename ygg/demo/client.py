@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from ygg.demo.children import DemoFailed
-from ygg.tasks import Json, Status
+from ygg.tasks import Json, Outcome, Status
 
 _TIMEOUT_SECONDS: Final = 30.0
 
@@ -36,6 +36,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     status: Status
     created_at: datetime
+    outcome: Outcome | None = None
     error: str | None = None
     host: str | None = None
     started_at: datetime | None = None
@@ -95,25 +96,38 @@ class Client:
         )
         return [task.id for task in page.tasks]
 
-    def tasks(self) -> Iterator[Seen]:
-        """Every task of the store."""
-        cursor = ""
+    def tasks(self, status: Status | None = None) -> Iterator[Seen]:
+        """Every task of the store, or those that have this status."""
+        wanted = "" if status is None else f"&status={status}"
+        cursor = wanted
         while True:
             page = msgspec.json.decode(self._get(f"/v1/tasks?limit=1000{cursor}"), type=_Page)
             yield from page.tasks
             if page.next is None:
                 return
-            cursor = f"&cursor={quote(page.next)}"
+            cursor = f"{wanted}&cursor={quote(page.next)}"
+
+    def cancel(self, task_id: str) -> None:
+        """Whether it waits or runs; one that has ended in the meantime is left as it is."""
+        path = f"/v1/tasks/{task_id}/cancel"
+        self._get(path, method="POST", also=http.client.CONFLICT)
+
+    def metrics(self) -> str:
+        """The page for Prometheus."""
+        return self._get("/metrics").decode()
 
     def artifact(self, task_id: str) -> str:
         return self._get(f"/v1/tasks/{task_id}/artifact").decode()
 
-    def _get(self, path: str, *, method: str = "GET", body: bytes | None = None) -> bytes:
+    def _get(
+        self, path: str, *, method: str = "GET", body: bytes | None = None, also: int | None = None
+    ) -> bytes:
+        """`also`: a status that is no failure here, beside those that are none anywhere."""
         try:
             status, answer = self._ask(method, path, body)
         except OSError as error:
             raise DemoFailed(f"the dispatcher does not answer {method} {path}: {error}") from error
-        if status >= 300:
+        if status >= 300 and status != also:
             raise DemoFailed(
                 f"the dispatcher answered {method} {path} with {status}: "
                 f"{answer.decode(errors='replace')[:300]}"

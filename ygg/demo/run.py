@@ -7,6 +7,7 @@ over HTTP as any client would, and the verdict on the order is `ygg check-journa
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 import tempfile
@@ -130,8 +131,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ygg demo",
         description="The main job on real input: three real llama.cpp servers on this machine's "
-        "CPU, the dispatcher, 24 real tasks, and the proof that their order held.",
-        epilog="example: ygg demo --keep",
+        "CPU, the dispatcher, 24 real tasks, and the proof that their order held. With --autoscale "
+        "the same servers at one slot each, under load for three minutes, and an autoscaler that "
+        "moves their limits: every move with its reason, and what it was worth.",
+        epilog="example: ygg demo --autoscale",
     )
     parser.add_argument(
         "--state",
@@ -146,12 +149,36 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long the tasks may take in all (default: 180)",
     )
+    parser.add_argument(
+        "--autoscale",
+        action="store_true",
+        help="show limits that move by themselves: exporters, `ygg-autoscaler` and a load",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_load_seconds,
+        metavar="SECONDS",
+        help="with --autoscale: how long the load lasts, from 20 to 3600 (default: 180)",
+    )
     return parser
+
+
+def _load_seconds(text: str) -> float:
+    """Raises ValueError and argparse.ArgumentTypeError."""
+    seconds = float(text)
+    if not 20 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not from 20 to 3600 seconds")
+    return seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0 only if every task was answered and the order rule held."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.seconds is not None and not args.autoscale:
+        parser.error("--seconds is for --autoscale; without it there is --timeout")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # through a pipe, too, as it happens
     # SIGTERM as Ctrl-C: everything the demo started is ended, in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     state = args.state
@@ -159,6 +186,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         server.require()
         state = (state or Path(tempfile.mkdtemp(prefix="ygg-demo-"))).resolve()
         state.mkdir(parents=True, exist_ok=True)
+        if args.autoscale:
+            from ygg.demo.autoscale import SECONDS, autoscale
+
+            return autoscale(state, seconds=args.seconds or SECONDS, keep=args.keep)
         return demo(state, timeout=args.timeout, keep=args.keep)
     except DemoFailed as error:
         sys.stdout.flush()

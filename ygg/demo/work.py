@@ -105,8 +105,21 @@ SECOND: Final = (
 ALL: Final = (*FIRST, *SECOND)
 
 
-def hosts_yaml(urls: Mapping[str, str]) -> str:
-    """The demo's hosts.yaml, for servers at these addresses."""
+def hosts_yaml(
+    urls: Mapping[str, str],
+    *,
+    start: Mapping[str, int] = HOSTS,
+    exporters: Mapping[str, str] | None = None,
+    autoscaler: Mapping[str, float | str] | None = None,
+) -> str:
+    """The demo's hosts.yaml, for servers at these addresses.
+
+    Args:
+        urls: of the servers, by name.
+        start: slots of each at first.
+        exporters: addresses of the pages of their GPU exporters, where there are any.
+        autoscaler: its settings.
+    """
     lines = ["# Written by `ygg demo`: the fleet of its three servers.", "hosts:"]
     for name, slots in HOSTS.items():
         lines += [
@@ -114,12 +127,16 @@ def hosts_yaml(urls: Mapping[str, str]) -> str:
             f"    url: {urls[name]}",
             "    api: openai",
             f"    model: {MODEL}",
-            f"    slots: {{start: {slots}, min: 1, max: {slots}}}",
+            f"    slots: {{start: {start[name]}, min: 1, max: {slots}}}",
         ]
+        if exporters is not None:
+            lines.append(f"    gpu: {{exporter: '{exporters[name]}'}}")
     lines.append("types:")
     for name, route in ROUTES.items():
         options = f"{{num_predict: {ANSWER_TOKENS}, temperature: 0, seed: 1}}"
         lines.append(f"  {name}: {{run: [{', '.join(route)}], options: {options}}}")
     # Nobody waits a minute for a demo to end.
-    lines += ["dispatcher:", "  drain_seconds: 5", ""]
-    return "\n".join(lines)
+    lines += ["dispatcher:", "  drain_seconds: 5"]
+    if autoscaler is not None:
+        lines += ["autoscaler:", *(f"  {key}: {value}" for key, value in autoscaler.items())]
+    return "\n".join([*lines, ""])
