@@ -16,9 +16,12 @@ from autoscaler.watch import Watch
 
 
 def sources_of(
-    settings: Settings, watch: Watch, dispatcher: Dispatcher, dispatcher_url: str
+    settings: Settings, watch: Watch, dispatcher: Dispatcher, *, url: str | None
 ) -> Sources:
-    """Each asked itself, or one Prometheus in place of all."""
+    """Each asked itself, or one Prometheus in place of all.
+
+    `url`: by which Prometheus knows the dispatcher; None: that one is asked itself all the same.
+    """
     if settings.prometheus is None:
         return WebSources(
             watch.sources(), dispatcher, scrape_seconds=settings.scrape_seconds,
@@ -26,7 +29,7 @@ def sources_of(
             pause_seconds_max=settings.stale_seconds / 3,
         )  # fmt: skip
     return PrometheusSources(
-        settings.prometheus, watch.sources(), dispatcher_url=dispatcher_url,
+        settings.prometheus, watch.sources(), dispatcher=dispatcher if url is None else url,
         scrape_seconds=settings.scrape_seconds, stale_seconds=settings.stale_seconds,
     )  # fmt: skip
 

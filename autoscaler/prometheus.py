@@ -17,8 +17,10 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from autoscaler.dispatcher import Dispatcher
 from autoscaler.readings import ENGINE_NAMES, QUEUE_NAMES
 from autoscaler.sightings import Kind, Sighting, Source, Taker
+from autoscaler.sources import follow_dispatcher
 from ygg.exporters import DIALECTS
 from ygg.faults import Failure
 from ygg.hosts.blame import apart
@@ -131,7 +133,8 @@ class PrometheusSources:
     Args:
         url: of Prometheus.
         sources: exporters and model servers.
-        dispatcher_url: which of several dispatchers is meant.
+        dispatcher: the address of the one that is meant, of those that Prometheus has; or the
+            dispatcher itself, to be asked.
         scrape_seconds: between two looks.
         stale_seconds: older samples are not asked for.
     """
@@ -141,19 +144,29 @@ class PrometheusSources:
         url: str,
         sources: Sequence[Source],
         *,
-        dispatcher_url: str,
+        dispatcher: str | Dispatcher,
         scrape_seconds: float,
         stale_seconds: float,
     ) -> None:
         self._url = url.rstrip("/")
         self._sources = sources
-        self._dispatcher_url = dispatcher_url
+        self._dispatcher = dispatcher
         self._scrape_seconds = scrape_seconds
+        self._stale_seconds = stale_seconds
         self._path = f"/api/v1/query?query={quote(query(stale_seconds))}"
         #: Of each source, when its last page was scraped.
         self._seen: dict[Source, float] = {}
 
     async def follow(self, take: Taker) -> None:
+        async with asyncio.TaskGroup() as group:
+            if not isinstance(self._dispatcher, str):
+                group.create_task(
+                    follow_dispatcher(self._dispatcher, take, self._scrape_seconds),
+                    name="dispatcher",
+                )
+            group.create_task(self._follow(take), name="prometheus")
+
+    async def _follow(self, take: Taker) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         async with open_session() as session:
@@ -182,12 +195,13 @@ class PrometheusSources:
 
     def _hand_on(self, take: Taker, pages: Mapping[str, Page], now: float) -> None:
         newest = max((page.at for page in pages.values()), default=0.0)
-        try:
-            self._page(
-                take, _DISPATCHER, pages[dispatcher_of(self._dispatcher_url, pages)], now, newest
-            )
-        except NoAnswer as error:
-            take(Sighting(source=_DISPATCHER, at=now, trouble=str(error)))
+        if isinstance(self._dispatcher, str):
+            try:
+                page = pages[dispatcher_of(self._dispatcher, pages)]
+            except NoAnswer as error:
+                take(Sighting(source=_DISPATCHER, at=now, trouble=str(error)))
+            else:
+                self._page(take, _DISPATCHER, page, now, newest)
         for source in self._sources:
             instance = instance_of(source.url, pages)
             if instance is None:
@@ -199,11 +213,20 @@ class PrometheusSources:
 
     def _page(self, take: Taker, source: Source, page: Page, now: float, newest: float) -> None:
         """Hand it on, if it was scraped anew: the same again makes nothing younger."""
-        if page.at > self._seen.get(source, 0.0):
+        seen = self._seen.get(source, 0.0)
+        if page.at > seen:
             self._seen[source] = page.at
             take(Sighting(source=source, at=now - (newest - page.at), text=page.text))
+        elif page.at < seen - self._stale_seconds:
+            # What is there now is from before; where two of them take turns it is so by less.
+            why = (
+                f"{self._url} has older samples than before: its clock was set back, and nothing "
+                "of it counts as new before it has caught up"
+            )
+            take(Sighting(source=source, at=now, trouble=why))
 
     def _nothing(self, take: Taker, why: str) -> None:
         now = asyncio.get_running_loop().time()
-        for source in (_DISPATCHER, *self._sources):
+        ours = (_DISPATCHER,) if isinstance(self._dispatcher, str) else ()
+        for source in (*ours, *self._sources):
             take(Sighting(source=source, at=now, trouble=why))

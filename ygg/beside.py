@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 
 from autoscaler.dispatcher import HostAnswer, HostOrder, Order, OrderAnswer, Refused, Unreached
 from autoscaler.exposition import LoopCollector
@@ -38,8 +37,7 @@ def autoscale(fleet: Fleet) -> Beside:
 
     async def run(inside: Inside) -> None:
         dispatcher = InsideDispatcher(inside)
-        # Prometheus may have several dispatchers; the pages of this one are its own.
-        sources = sources_of(replace(settings, prometheus=None), watch, dispatcher, "")
+        sources = sources_of(settings, watch, dispatcher, url=None)
         loop = Loop(
             watch, sources, dispatcher, Recorder(records_folder(inside.state)),
             holder=holder_name(), wall=time.time,

@@ -96,7 +96,7 @@ async def _run(fleet: Fleet, settings: Settings, recorder: Recorder, url: str | 
 
 def _loop(fleet: Fleet, settings: Settings, recorder: Recorder, client: Client) -> Loop:
     watch, dispatcher = Watch(settings, targets_of(fleet)), WebDispatcher(client)
-    sources = sources_of(settings, watch, dispatcher, client.url)
+    sources = sources_of(settings, watch, dispatcher, url=client.url)
     return Loop(watch, sources, dispatcher, recorder, holder=holder_name(), wall=time.time)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from autoscaler.dispatcher import Dispatcher, Order, OrderAnswer
 from autoscaler.prometheus import (
     NoAnswer,
     PrometheusSources,
@@ -106,7 +107,19 @@ def test_the_dispatcher_is_the_only_one_or_the_one_that_is_named() -> None:
         dispatcher_of("http://c:1", read_pages(answer({})))
 
 
-def follow(bodies: list[bytes], *sources: Source) -> list[Sighting]:
+class Asked:
+    """A dispatcher that is there to be asked."""
+
+    async def metrics(self) -> str:
+        return pages.dispatcher()
+
+    async def report(self, order: Order) -> OrderAnswer:
+        raise AssertionError("nothing is decided here")
+
+
+def follow(
+    bodies: list[bytes], *sources: Source, dispatcher: str | Dispatcher = "http://y:1"
+) -> list[Sighting]:
     """What is handed on while Prometheus gives these answers, one after the other."""
 
     async def story() -> list[Sighting]:
@@ -119,7 +132,7 @@ def follow(bodies: list[bytes], *sources: Source) -> list[Sighting]:
 
         async with FakeServer(get_fault=say) as server:
             followed = PrometheusSources(
-                server.url, sources, dispatcher_url="http://y:1", scrape_seconds=0.02,
+                server.url, sources, dispatcher=dispatcher, scrape_seconds=0.02,
                 stale_seconds=45.0,
             )  # fmt: skip
             task = asyncio.create_task(followed.follow(seen.take))
@@ -148,6 +161,30 @@ def test_a_page_is_handed_on_once_for_each_time_that_it_was_scraped() -> None:
     assert (len(of_exporter), len(of_dispatcher)) == (1, 2)
     # It is as much older as Prometheus's own clock says.
     assert of_dispatcher[0].at - of_exporter[0].at == pytest.approx(10.0, abs=1e-6)
+
+
+def test_samples_of_a_clock_that_was_set_back_are_not_new_and_that_is_told() -> None:
+    def at(seconds: float) -> bytes:
+        return answer({"y:1": (5000.0, pages.dispatcher()), "fenrir:9400": (seconds, pages.ours())})
+
+    seen = follow([at(4000.0), at(3990.0), at(400.0)], EXPORTER)
+    of_exporter = [one for one in seen if one.source == EXPORTER]
+    assert len([one for one in of_exporter if one.text]) == 1
+    # Two servers that take turns are a few seconds apart: that is no trouble.
+    told = [one.trouble for one in of_exporter if one.trouble]
+    assert len(told) >= 1
+    assert all("its clock was set back" in trouble for trouble in told)
+
+
+def test_a_dispatcher_that_can_be_asked_is_not_looked_for_in_prometheus() -> None:
+    seen = follow(
+        [answer({"fenrir:9400": (1.0, pages.ours())}), b"<html>"], EXPORTER, dispatcher=Asked()
+    )
+    of_dispatcher = [one for one in seen if one.source.kind is Kind.DISPATCHER]
+    assert {one.text for one in of_dispatcher} == {pages.dispatcher()}
+    of_exporter = [one for one in seen if one.source == EXPORTER]
+    assert of_exporter[0].text
+    assert of_exporter[-1].trouble
 
 
 def test_what_prometheus_does_not_have_is_a_trouble_and_not_absent() -> None:

@@ -5,6 +5,7 @@ The exporter has the real pynvml, on a stand-in of NVIDIA's library whose card a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,18 +13,24 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoscaler.prometheus import PrometheusSources
+from autoscaler.readings import read_engine, read_gpu, read_hosts
 from autoscaler.recorder import read_records
 from autoscaler.records import Record
+from autoscaler.sightings import Kind, Sighting, Source, Sources
+from tests.autoscaler import pages
 from tests.autoscaler.test_gpu_exporter import Exporter, standing_in
 from tests.nvml import StandIn
 from tests.system.daemons import Daemon, ModelServer, Servers, daemon, until, ygg
@@ -38,6 +45,8 @@ SHORT = (
     # The stand-in says the same until it is told otherwise.
     "frozen_samples: 1000}\n"
 )
+#: Of which a page was recorded.
+EXPORTERS = ("dcgm", "nvidia_gpu_exporter", "mindprince", "nvitop", "rocm")
 
 
 @dataclass
@@ -357,6 +366,97 @@ def test_a_real_prometheus_serves_for_all_sources(tmp_path: Path) -> None:
             until(lambda: any(r.action == "grow" for r in scaler.decisions()))
             m.exporter.process.kill()
             until(scaler.decided("gpu_stale", times=2))
+
+
+class Pages(ThreadingHTTPServer):
+    """Recorded pages of other programs, each at an address of its own."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(("127.0.0.1", 0), _Page)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Page(BaseHTTPRequestHandler):
+    server: Pages
+
+    def do_GET(self) -> None:
+        body = self.server.text.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def sightings(sources: Sources, count: int) -> dict[str, str]:
+    """The page of each source by its address; looked for until there are so many."""
+    found: dict[str, str] = {}
+
+    async def look() -> None:
+        enough = asyncio.Event()
+
+        def take(sighting: Sighting) -> None:
+            if sighting.text:
+                found[sighting.source.url] = sighting.text
+            if len(found) == count:
+                enough.set()
+
+        following = asyncio.create_task(sources.follow(take))
+        async with asyncio.timeout(60):
+            await enough.wait()
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(look())
+    return found
+
+
+def test_a_real_prometheus_gives_the_readings_that_the_sources_give_themselves(
+    tmp_path: Path,
+) -> None:
+    exporters = {name: Pages(pages.exporter(name)) for name in EXPORTERS}
+    engines = {name: Pages(pages.server(name)) for name in ("vllm", "llamacpp")}
+    page = pages.dispatcher("h") + 'ygg_tokens_total{host="h",direction="completion"} 1234567.0\n'
+    dispatcher = Pages(page)
+    every = [*exporters.values(), *engines.values(), dispatcher]
+    asked = [
+        *(Source(kind=Kind.EXPORTER, url=f"{one.url}/metrics") for one in exporters.values()),
+        *(Source(kind=Kind.ENGINE, url=f"{one.url}/metrics") for one in engines.values()),
+    ]
+    try:
+        with (
+            standing_in(tmp_path) as (_, ours),
+            prometheus(tmp_path, ours.url, *(one.url for one in every)) as url,
+        ):
+            asked.append(Source(kind=Kind.EXPORTER, url=f"{ours.url}/metrics"))
+            sources = PrometheusSources(
+                url, asked, dispatcher=dispatcher.url, scrape_seconds=0.5, stale_seconds=45.0
+            )
+            found = sightings(sources, len(asked) + 1)
+            itself = read_gpu(ours.page())
+    finally:
+        for one in every:
+            one.shutdown()
+            one.server_close()
+    for one in exporters.values():
+        there, here = read_gpu(found[f"{one.url}/metrics"], 0), read_gpu(one.text, 0)
+        assert (there.dialect, there.util, there.memory) == (here.dialect, here.util, here.memory)
+    for one in engines.values():
+        assert replace(read_engine(found[f"{one.url}/metrics"]), digits=()) == replace(
+            read_engine(one.text), digits=()
+        )
+    assert read_hosts(found[""]) == read_hosts(dispatcher.text)
+    there = read_gpu(found[f"{ours.url}/metrics"])
+    assert (there.dialect, there.memory) == (itself.dialect, itself.memory)
+    assert there.util == itself.util
 
 
 @pytest.mark.parametrize(
