@@ -1,0 +1,1 @@
+"""Trackers outside that feed tasks and hear what became of them."""
