@@ -15,6 +15,7 @@ from ygg.fleet import Option
 from ygg.journal import Kind, Note
 from ygg.stores.base import HostRow, StoreUnusable
 from ygg.stores.glance import Glance, glance
+from ygg.stores.schema import APPLICATION, MIGRATIONS, connect
 from ygg.stores.sqlite import SqliteStore
 from ygg.tasks import Status
 
@@ -54,6 +55,20 @@ def test_it_tells_the_last_fleet_and_what_waits(tmp_path: Path, while_open: bool
     assert {lane.model for lane in before.waiting} == {"", "m"}
     assert before.counts[Status.OPEN] == 4
     assert before.opened_at is not None
+
+
+def test_a_file_that_no_dispatcher_of_this_version_opened_yet_can_be_looked_at(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ygg.db"
+    with closing(connect(path, create=True)) as connection:
+        connection.executescript(
+            f"{MIGRATIONS[0]}; {MIGRATIONS[1]}; PRAGMA application_id = {APPLICATION}; "
+            "PRAGMA user_version = 2; INSERT INTO tasks (id, title, description, labels, type, "
+            "model, priority, created_at, body_digest, submitter, options) "
+            "VALUES ('t', '', '', '[]', 'general', '', 2, 5.0, '', '', '{}')"
+        )
+    assert look(path).counts == {Status.OPEN: 1}
 
 
 def test_a_look_changes_nothing(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from ygg.journal import Event, Kind
 from ygg.stores import pruning, schema, tables
 from ygg.stores.base import HostRow, Query, StoreError, StoreUnusable, UnknownTask, Unstorable
 from ygg.stores.operations import Operations
+from ygg.stores.rows import DamagedRow
 from ygg.stores.schema import APPLICATION, MIGRATIONS, connect, connect_reader, migrate
 from ygg.stores.sqlite import SqliteStore
 from ygg.stores.tables import SqliteTables
@@ -1076,6 +1077,15 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
             id="next_due",
         ),
         pytest.param(
+            lambda t: t.overview(),
+            [
+                "SCAN counts",
+                "SEARCH tasks USING COVERING INDEX tasks_unfinished (status=?)",
+                "SCAN errors USING COVERING INDEX errors_most",
+            ],
+            id="overview",
+        ),
+        pytest.param(
             lambda t: t.find(Query(status=Status.BLOCKED), 99, 9),
             ["SEARCH tasks USING INDEX tasks_unfinished (status=? AND sequence<?)"],
             id="find blocked",
@@ -1201,6 +1211,39 @@ def test_counting_and_ages_of_a_long_lane(long_lane: sqlite3.Connection) -> None
     oldest, cost = steps(long_lane, store.oldest)
     assert oldest == {(LANE, 2): 5.0}
     assert cost < 2000
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("change", ["held = 'held'", "status = 'blocked', error = 'no'"])
+def test_to_count_tasks_takes_no_longer_the_more_there_are(
+    long_lane: sqlite3.Connection, change: str
+) -> None:
+    long_lane.execute("BEGIN")
+    long_lane.execute(f"UPDATE tasks SET {change}")
+    seen, cost = steps(long_lane, SqliteTables(long_lane).overview)
+    long_lane.execute("ROLLBACK")
+    assert 200_000 in (*seen.held.values(), *seen.blocked.values())
+    assert cost < 2000
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE counts SET number = -1",
+        "UPDATE counts SET number = 'x'",
+        "UPDATE counts SET word = 'bogus'",
+        "UPDATE counts SET what = 'bogus'",
+        "INSERT INTO errors VALUES (7, 1)",
+        "INSERT INTO errors VALUES ('no', -1)",
+    ],
+)
+def test_damaged_counters_are_told(long_lane: sqlite3.Connection, damage: str) -> None:
+    long_lane.execute("BEGIN")
+    long_lane.execute(damage)
+    with pytest.raises(DamagedRow):
+        SqliteTables(long_lane).overview()
+    long_lane.execute("ROLLBACK")
 
 
 @pytest.mark.pure

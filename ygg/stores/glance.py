@@ -51,7 +51,7 @@ def glance(path: Path) -> Glance | None:
                 configured=tables.last(Kind.CONFIGURED),
                 hosts=tables.hosts(),
                 waiting=waiting,
-                counts=tables.overview().by_status,
+                counts=tables.by_status(),
                 opened_at=None if opened is None else opened.at,
             )
     except (sqlite3.Error, DamagedRow) as error:

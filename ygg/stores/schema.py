@@ -71,6 +71,61 @@ MIGRATIONS: Final = (
     ALTER TABLE hosts ADD COLUMN paused_until REAL;
     ALTER TABLE hosts ADD COLUMN paused_by TEXT NOT NULL DEFAULT '';
     """,
+    # How many tasks are of each status, held for each reason, blocked with each error: to count
+    # them takes longer the more there are. (Those in progress are few, and each start and end would
+    # count twice.) By triggers, so that who mends a row by hand keeps them right.
+    """
+    CREATE TABLE counts (
+        what TEXT NOT NULL, word NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (what, word)
+    ) WITHOUT ROWID;
+    INSERT INTO counts SELECT 'status', status, count(*) FROM tasks
+        WHERE status <> 'in_progress' GROUP BY status;
+    INSERT INTO counts SELECT 'held', held, count(*) FROM tasks WHERE held IS NOT NULL GROUP BY held;
+    CREATE TABLE errors (error NOT NULL PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO errors SELECT coalesce(error, ''), count(*) FROM tasks
+        WHERE status = 'blocked' AND status <> 'closed' GROUP BY coalesce(error, '');
+    CREATE INDEX errors_most ON errors (number DESC, error);
+    CREATE TRIGGER tasks_accepted AFTER INSERT ON tasks BEGIN
+        INSERT INTO counts SELECT 'status', NEW.status, 1 WHERE NEW.status <> 'in_progress'
+            ON CONFLICT DO UPDATE SET number = number + 1;
+        INSERT INTO counts SELECT 'held', NEW.held, 1 WHERE NEW.held IS NOT NULL
+            ON CONFLICT DO UPDATE SET number = number + 1;
+        INSERT INTO errors SELECT coalesce(NEW.error, ''), 1 WHERE NEW.status = 'blocked'
+            ON CONFLICT DO UPDATE SET number = number + 1;
+    END;
+    CREATE TRIGGER tasks_forgotten AFTER DELETE ON tasks BEGIN
+        UPDATE counts SET number = number - 1
+            WHERE what = 'status' AND word = OLD.status OR what = 'held' AND word = OLD.held;
+        UPDATE errors SET number = number - 1
+            WHERE OLD.status = 'blocked' AND error = coalesce(OLD.error, '');
+        DELETE FROM errors WHERE OLD.status = 'blocked' AND error = coalesce(OLD.error, '')
+            AND number = 0;
+    END;
+    CREATE TRIGGER tasks_left AFTER UPDATE OF status ON tasks
+    WHEN OLD.status <> NEW.status AND OLD.status <> 'in_progress' BEGIN
+        UPDATE counts SET number = number - 1 WHERE what = 'status' AND word = OLD.status;
+    END;
+    CREATE TRIGGER tasks_came AFTER UPDATE OF status ON tasks
+    WHEN OLD.status <> NEW.status AND NEW.status <> 'in_progress' BEGIN
+        INSERT INTO counts VALUES ('status', NEW.status, 1)
+            ON CONFLICT DO UPDATE SET number = number + 1;
+    END;
+    CREATE TRIGGER tasks_held_back AFTER UPDATE OF held ON tasks WHEN OLD.held IS NOT NEW.held BEGIN
+        UPDATE counts SET number = number - 1 WHERE what = 'held' AND word = OLD.held;
+        INSERT INTO counts SELECT 'held', NEW.held, 1 WHERE NEW.held IS NOT NULL
+            ON CONFLICT DO UPDATE SET number = number + 1;
+    END;
+    CREATE TRIGGER tasks_blocked AFTER UPDATE OF status, error ON tasks
+    WHEN (OLD.status = 'blocked' OR NEW.status = 'blocked')
+        AND (OLD.status <> NEW.status OR OLD.error IS NOT NEW.error) BEGIN
+        UPDATE errors SET number = number - 1
+            WHERE OLD.status = 'blocked' AND error = coalesce(OLD.error, '');
+        DELETE FROM errors WHERE OLD.status = 'blocked' AND error = coalesce(OLD.error, '')
+            AND number = 0;
+        INSERT INTO errors SELECT coalesce(NEW.error, ''), 1 WHERE NEW.status = 'blocked'
+            ON CONFLICT DO UPDATE SET number = number + 1;
+    END;
+    """,
 )
 
 

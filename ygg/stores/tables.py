@@ -8,7 +8,7 @@ shrinking.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
 from typing import Any, Final, TypeAlias, TypeVar
@@ -87,11 +87,9 @@ _LAST_BORN: Final = (
     "SELECT created_at, sequence FROM tasks WHERE source IS NULL ORDER BY sequence DESC LIMIT 1"
 )
 _UNFINISHED: Final = "SELECT status, count(*) FROM tasks WHERE status <> 'closed' GROUP BY status"
-_HELD: Final = "SELECT held, count(*) FROM tasks WHERE held IS NOT NULL GROUP BY held"
-_BLOCKED: Final = (
-    "SELECT error, count(*) AS n FROM tasks WHERE status = 'blocked' AND status <> 'closed' "
-    "GROUP BY error ORDER BY n DESC, error LIMIT 100"
-)
+_COUNTS: Final = "SELECT what, word, number FROM counts WHERE number <> 0"
+_RUNNING: Final = "SELECT count(*) FROM tasks WHERE status = 'in_progress' AND status <> 'closed'"
+_ERRORS: Final = "SELECT error, number FROM errors ORDER BY number DESC, error LIMIT 100"
 _ROWS: Final = "SELECT * FROM journal WHERE position > ? ORDER BY position LIMIT ?"
 _OF_STATUS: Final = "SELECT sequence FROM tasks WHERE status = ? LIMIT 1"
 _OF_PLACE: Final = (
@@ -102,6 +100,7 @@ _TIMELESS: Final = (
     "SELECT sequence, created_at FROM tasks WHERE status = 'open' AND held IS NULL "
     "AND type = ? AND model = ? AND priority = ? AND typeof(created_at) <> 'real' LIMIT 1"
 )
+_OF_ERROR: Final = "SELECT sequence FROM tasks WHERE status = 'blocked' AND error = ? LIMIT 1"
 _OF_HELD: Final = "SELECT sequence FROM tasks WHERE held = ? LIMIT 1"
 _LAST: Final = (
     "SELECT * FROM journal WHERE task = '' AND kind = ? AND host = '' AND model = '' "
@@ -313,26 +312,44 @@ class SqliteTables:
             return Page.of(map(task_of, rows), limit)
 
     def overview(self) -> Overview:
-        execute = self.connection.execute
-        by_status = self._counted(Status, _UNFINISHED, _OF_STATUS)
-        (total,) = execute("SELECT count(*) FROM tasks").fetchone()
-        by_status[Status.CLOSED] = total - sum(by_status.values())
+        counted: dict[str, list[tuple[object, object]]] = {"status": [], "held": []}
+        for what, word, times in self.connection.execute(_COUNTS).fetchall():
+            if what not in counted:
+                raise DamagedRow("counts", what, "nothing of that name is counted")
+            counted[what].append((word, times))
+        (running,) = self.connection.execute(_RUNNING).fetchone()
+        if running:
+            counted["status"].append((Status.IN_PROGRESS.value, running))
+        errors: dict[str, int] = {}
+        for error, times in self.connection.execute(_ERRORS).fetchall():
+            if not isinstance(error, str):
+                (row,) = self.connection.execute(_OF_ERROR, (error,)).fetchone() or ("?",)
+                raise DamagedRow("tasks", row, f"error holds {error!r}")
+            errors[error] = _whole(times, "errors", error)
         return Overview(
-            by_status={status: count for status, count in by_status.items() if count},
-            held=self._counted(Held, _HELD, _OF_HELD),
-            blocked=dict(execute(_BLOCKED).fetchall()),
+            by_status=self._of(Status, counted["status"], _OF_STATUS),
+            held=self._of(Held, counted["held"], _OF_HELD),
+            blocked=errors,
         )
 
-    def _counted(self, kind: type[Word], count: str, find: str) -> dict[Word, int]:
+    def by_status(self) -> Mapping[Status, int]:
+        """Counted anew, for files of any version; it takes longer the more tasks there are."""
+        execute = self.connection.execute
+        counts = self._of(Status, execute(_UNFINISHED).fetchall(), _OF_STATUS)
+        (total,) = execute("SELECT count(*) FROM tasks").fetchone()
+        closed = total - sum(counts.values())
+        return {**counts, Status.CLOSED: closed} if closed else counts
+
+    def _of(
+        self, kind: type[Word], counted: Iterable[tuple[object, object]], find: str
+    ) -> dict[Word, int]:
         """How many rows have each word; `find` is for a row with one that does not exist."""
         counts: dict[Word, int] = {}
-        for word, times in self.connection.execute(count).fetchall():
-            if word in set(kind):
-                counts[kind(word)] = times
-                continue
-            (row,) = self.connection.execute(find, (word,)).fetchone()
-            with reading("tasks", row):
-                kind(word)
+        for word, times in counted:
+            if not isinstance(word, str) or word not in set(kind):
+                (row,) = self.connection.execute(find, (word,)).fetchone() or ("?",)
+                raise DamagedRow("tasks", row, f"{word!r} is no {kind.__name__.lower()} word")
+            counts[kind(word)] = _whole(times, "counts", word)
         return counts
 
     # -- journal -----------------------------------------------------------------------------
@@ -421,3 +438,10 @@ class SqliteTables:
     def position(self) -> int:
         (last,) = self.connection.execute("SELECT max(position) FROM journal").fetchone()
         return last or 0
+
+
+def _whole(value: object, table: str, row: object) -> int:
+    """A count. Raises DamagedRow."""
+    if not isinstance(value, int) or value < 0:
+        raise DamagedRow(table, row, f"{value!r} counts nothing")
+    return value
