@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from ygg.tasks import Json, Task
@@ -23,8 +24,15 @@ _EXAMPLE: Final = "write it like 2026-11-24T03:20:00Z or 2026-11-24T04:20:00+01:
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as UTC with milliseconds: 2026-11-24T03:20:00.000Z."""
     # By whole milliseconds: a float's own fraction would show 1.001 as 1.000.
-    moment = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    second, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{_clock(second)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _clock(second: int) -> str:
+    """Kept, for the tasks of a list share their seconds."""
+    moment = _EPOCH + timedelta(seconds=second)
+    return moment.isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def told_time(seconds: float) -> str:
