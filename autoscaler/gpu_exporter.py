@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +25,9 @@ from autoscaler.cards import Card, NoReading
 from autoscaler.page_server import PageServer
 from autoscaler.sampler import Reading, Sampler, Source
 from ygg.addresses import HostPort, parse_host_port
+from ygg.cli.base import FAILED, at_least
+from ygg.cli.parsing import Help, Parser
+from ygg.cli.streams import no_text, open_streams
 from ygg.version import VERSION
 
 log = logging.getLogger("ygg.gpu")
@@ -40,7 +45,17 @@ _GAUGES: Final = {
     "power_watts": "Power drawn.",
     "power_limit_watts": "Power that may be drawn.",
 }
-_UNITS: Final = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_BUDGET: Final = "2GB"
+_EXAMPLES: Final = """\
+examples:
+  ygg-gpu-exporter                          # for Prometheus on this machine
+  ygg-gpu-exporter --listen 0.0.0.0:9836    # for others too: it shows figures, and no more
+  ygg-gpu-exporter --device cpu             # of a machine without a GPU
+  ygg-gpu-exporter --device cpu --pid 4711 --memory-budget 8GB --threads 4   # of one server
+
+exit codes: 0 done (ended by a signal), 1 it can't serve, 2 wrong use"""
 
 
 class CardsCollector(Collector):
@@ -103,15 +118,20 @@ def _labels(card: Card) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
+    open_streams()
+    given = list(sys.argv[1:] if argv is None else argv)
     parser = make_parser()
-    args = parser.parse_args(argv)
+    if (trouble := no_text(given)) is not None:
+        parser.error(trouble)
+    args = parser.parse_args(given)
+    _check(args, parser)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s [%(name)s] %(levelname)s: %(message)s"
     )
     try:
         source = _source(args)
     except NoReading as error:
-        parser.exit(1, f"ygg-gpu-exporter: {error}\n")
+        parser.exit(FAILED, f"ygg-gpu-exporter: {error}\n")
     sampler = Sampler(source, clock=time.monotonic)
     registry = CollectorRegistry()
     registry.register(CardsCollector(sampler))
@@ -119,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         server = PageServer(args.listen, registry)
     except OSError as error:
         parser.exit(
-            1,
+            FAILED,
             f"ygg-gpu-exporter: can't listen on {args.listen}: {error.strerror or error}: "
             "choose another address with --listen HOST:PORT\n",
         )
@@ -144,7 +164,8 @@ def _source(args: argparse.Namespace) -> Source:
     if args.pid is not None:
         from autoscaler.cpu_card import Server
 
-        return Server(args.pid, budget=args.memory_budget, threads=args.threads)
+        budget = size(_BUDGET) if args.memory_budget is None else args.memory_budget
+        return Server(args.pid, budget=budget, threads=args.threads)
     if args.device == "cpu":
         from autoscaler.cpu_card import Machine
 
@@ -158,44 +179,62 @@ def _address(text: str) -> HostPort:
     try:
         return parse_host_port(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
 def size(text: str) -> int:
     """Bytes of a text such as 2GB, 512MiB or 1000000. Raises ValueError."""
-    lower = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = _UNITS.get(lower[-1:], 1)
-    number = float(lower[:-1] if lower[-1:] in _UNITS else lower)
-    if not 1 <= number * unit < 1 << 60:
+    found = _SIZE.fullmatch(text)
+    bytes_ = 0 if found is None else int(float(found[1]) * _UNITS[found[2].lower()])
+    if not 1 <= bytes_ < 1 << 60:
         raise ValueError(f"{text!r} is no size in bytes: write 2GB or 512MiB")
-    return int(number * unit)
+    return bytes_
+
+
+def _size(text: str) -> int:
+    try:
+        return size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Flags that mean something only beside others. Ends the process where they don't."""
+    if args.device != "cpu" and args.pid is not None:
+        parser.error("--pid needs --device cpu: of a GPU it shows what all processes take")
+    for flag in ("memory_budget", "threads"):
+        if args.pid is None and getattr(args, flag) is not None:
+            parser.error(f"--{flag.replace('_', '-')} is of one server: name it with --pid")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The documentation is made from it too."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ygg-gpu-exporter",
         description="Shows the GPUs of this machine to Prometheus and to ygg's autoscaler.",
-        epilog="example: ygg-gpu-exporter --listen 0.0.0.0:9836",
+        epilog=_EXAMPLES,
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"ygg-gpu-exporter {VERSION}")
     parser.add_argument(
-        "--listen",
-        type=_address,
-        default=DEFAULT_LISTEN,
-        metavar="HOST:PORT",
+        "--listen", type=_address, default=DEFAULT_LISTEN, metavar="HOST:PORT",
         help="(default %(default)s)",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--device", choices=["nvml", "cpu"], default="nvml",
         help="cpu: the processor and its memory, for models that run without a GPU",
     )  # fmt: skip
-    parser.add_argument("--pid", type=int, help="with cpu: of one server, not of the machine")
     parser.add_argument(
-        "--memory-budget", type=size, default=size("2GB"), metavar="SIZE",
+        "--pid", type=at_least(1), metavar="N", help="with cpu: of one server, not of the machine"
+    )
+    parser.add_argument(
+        "--memory-budget", type=_size, metavar="SIZE",
         help="what that server may take (default 2GB)",
     )  # fmt: skip
-    parser.add_argument("--threads", type=int, help="processors that it may keep busy")
+    parser.add_argument(
+        "--threads", type=at_least(1), metavar="N",
+        help="processors that it may keep busy (default: as many as it has threads)",
+    )  # fmt: skip
     return parser
 
 

@@ -7,17 +7,26 @@ records.py's.
 from __future__ import annotations
 
 import gzip
+import itertools
 import shutil
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, TypeAlias
 
 from autoscaler.records import Record, decoded, encoded
 
 #: A host takes some 5 MB a day, 15 times less once packed.
 FILE_BYTES: Final = 32 * 1024 * 1024
 FILES: Final = 16
+#: A file that could not be packed grows on to so many times that size.
+_UNPACKED_MAX: Final = 2
+#: A record has some 2 kB.
+_LINE_BYTES_MAX: Final = 1 << 20
+#: Told of what is no record: in which file, at which line, and why.
+Odd: TypeAlias = Callable[[Path, int, str], None]
 #: The file that is appended to.
 CURRENT: Final = "decisions.jsonl"
 
@@ -46,20 +55,29 @@ class Recorder:
             file.write(b"".join(map(encoded, records)))
             size = file.tell()
         if size >= self._file_bytes:
-            self._rotate(current)
+            self._rotate(current, size)
 
-    def _rotate(self, current: Path) -> None:
+    def _rotate(self, current: Path, size: int) -> None:
+        """Raises OSError; what can't be packed for long is dropped."""
         numbers = sorted(packed_files(self._folder))
-        last = numbers[-1] if numbers else 0
-        target = _packed(self._folder, last + 1)
+        # The oldest go first: that makes room for what is packed now.
+        for number in numbers[: max(0, len(numbers) + 1 - self._files)]:
+            _packed(self._folder, number).unlink(missing_ok=True)
+        target = _packed(self._folder, numbers[-1] + 1 if numbers else 1)
         temporary = target.with_suffix(".tmp")
-        with current.open("rb") as source, gzip.open(temporary, "wb", compresslevel=6) as packed:
-            shutil.copyfileobj(source, packed)
+        try:
+            with (
+                current.open("rb") as source,
+                gzip.open(temporary, "wb", compresslevel=6) as packed,
+            ):
+                shutil.copyfileobj(source, packed)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            if size >= _UNPACKED_MAX * self._file_bytes:
+                current.unlink()
+            raise
         temporary.rename(target)
         current.unlink()
-        for number in numbers[: max(0, len(numbers) + 1 - self._files)]:
-            with suppress(FileNotFoundError):
-                _packed(self._folder, number).unlink()
 
 
 def _ends_a_line(path: Path) -> bool:
@@ -78,25 +96,46 @@ def packed_files(folder: Path) -> list[int]:
     return [int(number) for number in found if number.isdecimal()]
 
 
-def read_records(path: Path, host: str | None = None) -> Iterator[Record]:
+def read_records(path: Path, host: str | None = None, odd: Odd | None = None) -> Iterator[Record]:
     """Of a folder, or of one file, from the oldest on; of one host if that is said.
 
-    Raises OSError.
+    What can't be read is left out, and `odd` told of it. Raises OSError.
     """
     if path.is_dir():
         for number in sorted(packed_files(path)):
             with suppress(FileNotFoundError):  # the autoscaler has just removed it
-                yield from _read(_packed(path, number), host)
+                yield from _read(_packed(path, number), host, odd)
         path = path / CURRENT
         if not path.exists():
             return
-    yield from _read(path, host)
+    yield from _read(path, host, odd)
 
 
-def _read(path: Path, host: str | None) -> Iterator[Record]:
+def _read(path: Path, host: str | None, odd: Odd | None) -> Iterator[Record]:
+    tell = None if odd is None else partial(odd, path)
     with path.open("rb") as raw:
         if path.suffix == ".gz":
             with gzip.open(raw) as unpacked:
-                yield from decoded(unpacked, host)
+                yield from decoded(_lines(unpacked, tell), host, tell)
         else:
-            yield from decoded(raw, host)
+            yield from decoded(_lines(raw, tell), host, tell)
+
+
+def _lines(
+    file: IO[bytes] | gzip.GzipFile, tell: Callable[[int, str], None] | None
+) -> Iterator[bytes]:
+    """As far as they can be read: a packed file may be damaged, and no line may fill the memory."""
+    for number in itertools.count(1):
+        try:
+            line = file.readline(_LINE_BYTES_MAX)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            if tell is not None:
+                tell(number, f"the packed file is damaged ({error})")
+            return
+        if len(line) == _LINE_BYTES_MAX and not line.endswith(b"\n"):
+            if tell is not None:
+                tell(number, f"no line of records has more than {_LINE_BYTES_MAX >> 20} MiB")
+            return
+        if not line:
+            return
+        yield line

@@ -6,7 +6,7 @@ files are recorder.py's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Final
 
@@ -60,18 +60,25 @@ def as_plain(record: Record) -> dict[str, Json]:
     return plain
 
 
-def decoded(lines: Iterable[bytes], host: str | None = None) -> Iterator[Record]:
+def decoded(
+    lines: Iterable[bytes], host: str | None = None, odd: Callable[[int, str], None] | None = None
+) -> Iterator[Record]:
     """The records of the lines, of one host if that is said.
 
-    A line that is none is left out: a crash may have cut off the last one.
+    A line that is none is left out: a crash may have cut it off. `odd` is told of it, with its
+    number and what is wrong, unless it has no end: then it is just being written, or it is the only
+    one there is.
     """
     named = b"" if host is None else b'"host":' + _ENCODER.encode(host)
-    for line in lines:
-        if named not in line:
-            continue
+    for number, line in enumerate(lines, 1):
+        is_whole = line[:1] == b"{" and line.endswith(b"}\n")
+        if is_whole and named not in line:
+            continue  # another host's; to look into it would take ten times as long
         try:
             record = _DECODER.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError) as error:
+            if odd is not None and (number == 1 or line.endswith(b"\n")):
+                odd(number, str(error))
             continue
         if host is None or record.host == host:
             yield record

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
-from autoscaler.cli.base import Failed, fail
-from ygg.cli.base import DONE, INTERRUPTED, duration
-from ygg.cli.parsing import Help
+from autoscaler.cli.base import Failed, back, fail
+from ygg.cli.base import WRONG_USE, name
+from ygg.cli.parsing import Help, Parser
+from ygg.cli.streams import carried_out, no_text, open_streams
 from ygg.version import VERSION
 
 _EXAMPLES: Final = """\
@@ -27,32 +29,49 @@ examples:
 It needs hosts.yaml (for the exporters and its own settings) and the dispatcher's address. Limits
 change only while it runs, within the bounds of hosts.yaml, and never against a pin.
 exit codes: 0 done, 1 it failed, 2 wrong use, 3 the dispatcher can't be reached"""
+#: What only has a meaning where it runs.
+_OF_RUNNING: Final = ("listen", "dry_run", "verbose")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = make_parser().parse_args(argv)
+    open_streams()
+    given = list(sys.argv[1:] if argv is None else argv)
+    if (trouble := no_text(given)) is not None:
+        return fail(trouble, WRONG_USE)
+    parser = make_parser()
+    args, rest = parser.parse_known_args(given)
+    used: argparse.ArgumentParser = getattr(args, "parser", parser)
+    if rest:
+        used.error(f"unrecognized arguments: {' '.join(rest)}")
+    if args.command is not None:
+        for flag in _OF_RUNNING:
+            if getattr(args, flag):
+                used.error(f"--{flag.replace('_', '-')} is for running it: leave it out here")
+    return carried_out(partial(_run, args), fail)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
-        if args.command is None:
-            from autoscaler.cli.running import run
-
-            return run(args)
-        from autoscaler.cli import telling
-
-        commands = {
-            "explain": telling.explain, "history": telling.history, "replay": telling.replay,
-        }  # fmt: skip
-        return commands[args.command](args)
+        return _command_of(args)(args)
     except Failed as error:
-        return fail(error)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away, as `| head` does
-        return DONE
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return fail(str(error), error.code)
+
+
+def _command_of(args: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    if args.command is None:
+        from autoscaler.cli.running import run
+
+        return run
+    from autoscaler.cli import telling
+
+    return {
+        "explain": telling.explain, "history": telling.history, "replay": telling.replay,
+    }[args.command]  # fmt: skip
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    """The documentation is made from it too."""
+    parser = Parser(
         prog="ygg-autoscaler",
         description="Sets the limits of GPU hosts by what their GPUs and the backlog show.",
         epilog=_EXAMPLES,
@@ -61,7 +80,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ygg-autoscaler {VERSION}")
     _places(parser, default=None)
     _url(parser, default=None)
-    parser.add_argument("--listen", metavar="HOST:PORT", help="where its own metrics are")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="where its own metrics are (default 127.0.0.1:8766)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="decide and show, resize nothing")
     parser.add_argument("--verbose", action="store_true", help="log more")
     commands = parser.add_subparsers(
@@ -71,22 +92,22 @@ def make_parser() -> argparse.ArgumentParser:
         commands, "explain", "say why a host's limit is what it is, and what it waits for",
         "ygg-autoscaler explain fenrir",
     )  # fmt: skip
-    explain.add_argument("host", metavar="HOST")
+    explain.add_argument("host", type=name, metavar="HOST")
     _url(explain, default=argparse.SUPPRESS)
     history = _command(
         commands, "history", "draw a host's limit, utilization, memory and wait over time",
         "ygg-autoscaler history fenrir --last 6h",
     )  # fmt: skip
-    history.add_argument("host", metavar="HOST")
+    history.add_argument("host", type=name, metavar="HOST")
     history.add_argument(
-        "--last", type=duration, default=3600.0, metavar="DURATION", help="how far back (1h)"
+        "--last", type=back, default=3600.0, metavar="TIME", help="how far back (default: 1h)"
     )
     replay = _command(
         commands, "replay", "decide anew on recorded evidence, with other settings",
         "ygg-autoscaler replay .ygg/autoscaler --set memory_high_ratio=0.85",
     )  # fmt: skip
     replay.add_argument("file", metavar="FILE", help="records: a file, or the folder of them")
-    replay.add_argument("--host", help="of this host only")
+    replay.add_argument("--host", type=name, metavar="HOST", help="of this host only")
     replay.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="a key of hosts.yaml's `autoscaler:`; may be given several times",
@@ -95,7 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[Parser],
     name: str,
     help_: str,
     example: str,
@@ -104,6 +125,7 @@ def _command(
         name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.",
         epilog=f"example: {example}", formatter_class=Help,
     )  # fmt: skip
+    command.set_defaults(parser=command)
     # Without a default here: it would undo what was given before the command's name.
     _places(command, default=argparse.SUPPRESS)
     command.add_argument("--json", action="store_true", help="print JSON, for scripts")
@@ -119,5 +141,7 @@ def _places(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def _url(parser: argparse.ArgumentParser, default: str | None) -> None:
     parser.add_argument(
-        "--url", default=default, help="the dispatcher (YGG_URL; default http://127.0.0.1:8765)"
-    )
+        "--url", default=default,
+        help="the dispatcher, or unix:PATH (YGG_URL; default: where hosts.yaml says it listens, "
+        "else http://127.0.0.1:8765)",
+    )  # fmt: skip

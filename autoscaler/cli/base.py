@@ -9,10 +9,12 @@ from pathlib import Path
 
 from autoscaler.parts import records_folder
 from ygg import printing
-from ygg.cli.base import WRONG_USE
+from ygg.cli.base import LATER_MAX, WRONG_USE, Wrong
+from ygg.cli.given import seconds
+from ygg.cli.whereabouts import find_url
 from ygg.fleet import DispatcherSettings, Fleet
 from ygg.hostsfile import HostsFileError, read_fleet
-from ygg.places import NoHostsFile, Places, find_hosts_file, find_places
+from ygg.places import NoHostsFile, NoStore, Places, find_hosts_file, find_places
 
 
 class Failed(Exception):
@@ -23,11 +25,24 @@ class Failed(Exception):
         self.code = code
 
 
-def fail(error: Failed) -> int:
-    """Say what is wrong; returns the exit code."""
-    for line in str(error).splitlines():
-        print(f"ygg-autoscaler: {printing.clean(line)}", file=sys.stderr)
-    return error.code
+def fail(message: str, code: int) -> int:
+    """Say what is wrong, in one line or (of hosts.yaml) one for each mistake; the exit code."""
+    for line in message.splitlines():
+        say(line)
+    return code
+
+
+def say(line: str) -> None:
+    """A remark that is no part of the answer."""
+    print(f"ygg-autoscaler: {printing.clean(line)}", file=sys.stderr, flush=True)
+
+
+def back(text: str) -> float:
+    """A flag's time back from now, in seconds; a bare number is one of seconds."""
+    found = seconds(text)
+    if not 0 < found <= LATER_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time back from now: write 90, 10m or 6h")
+    return found
 
 
 def fleet_of(args: argparse.Namespace) -> Fleet:
@@ -38,21 +53,36 @@ def fleet_of(args: argparse.Namespace) -> Fleet:
         raise Failed(str(error), WRONG_USE) from error
 
 
+def fleet_if_there(args: argparse.Namespace) -> Fleet | None:
+    """None: no hosts.yaml was named, and none lies where it is looked for. Raises Failed."""
+    try:
+        find_hosts_file(args.hosts, os.environ, Path.cwd())
+    except NoHostsFile:
+        return None
+    return fleet_of(args)
+
+
+def url_of(args: argparse.Namespace) -> str:
+    """Where the dispatcher is, as `ygg` finds it. Raises Failed."""
+    try:
+        return find_url(args.url, args.hosts, environ=os.environ, folder=Path.cwd())
+    except Wrong as error:
+        raise Failed(str(error), WRONG_USE) from error
+
+
 def places_of(args: argparse.Namespace, fleet: Fleet | None) -> Places:
+    """Raises Failed."""
     settings = DispatcherSettings() if fleet is None else fleet.dispatcher
-    return find_places(
-        settings, state=args.state, store=None, environ=os.environ, folder=Path.cwd()
-    )
+    try:
+        return find_places(
+            settings, state=args.state, store=None, environ=os.environ, folder=Path.cwd()
+        )
+    except NoStore as error:
+        raise Failed(str(error), WRONG_USE) from error
 
 
 def records_of(args: argparse.Namespace) -> Path:
-    """The folder of the records; hosts.yaml is asked for it only where there is one."""
+    """The folder of the records; hosts.yaml is asked for it only where it must be. Raises Failed."""
     if args.state is not None:
         return records_folder(Path(args.state))
-    try:
-        fleet: Fleet | None = read_fleet(find_hosts_file(args.hosts, os.environ, Path.cwd()))
-    except NoHostsFile:
-        fleet = None
-    except HostsFileError as error:
-        raise Failed(str(error), WRONG_USE) from error
-    return records_folder(places_of(args, fleet).state)
+    return records_folder(places_of(args, fleet_if_there(args)).state)

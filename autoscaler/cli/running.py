@@ -17,7 +17,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
-from autoscaler.cli.base import Failed, fleet_of, places_of
+from autoscaler.cli.base import Failed, fleet_of, places_of, url_of
 from autoscaler.dispatcher import WebDispatcher
 from autoscaler.exposition import LoopCollector
 from autoscaler.loop import Loop
@@ -46,12 +46,12 @@ def run(args: argparse.Namespace) -> int:
     """Until a signal. Raises Failed."""
     fleet = fleet_of(args)
     settings = settings_of(fleet, args)
-    places = places_of(args, fleet)
+    places, url = places_of(args, fleet), url_of(args)
     lines = start_logging(places.logs, verbose=args.verbose, name="ygg-autoscaler.log")
     _raise_file_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(fleet, settings, Recorder(records_folder(places.state)), args.url))
+            runner.run(_run(fleet, settings, Recorder(records_folder(places.state)), url))
     except WrongSettings as error:
         raise Failed(str(error), WRONG_USE) from error
     except CantServe as error:
@@ -74,7 +74,7 @@ def settings_of(fleet: Fleet, args: argparse.Namespace) -> Settings:
     return replace(settings, dry_run=settings.dry_run or args.dry_run)
 
 
-async def _run(fleet: Fleet, settings: Settings, recorder: Recorder, url: str | None) -> None:
+async def _run(fleet: Fleet, settings: Settings, recorder: Recorder, url: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from autoscaler.chart import chart
-from autoscaler.cli.base import Failed, records_of
+from autoscaler.cli.base import Failed, fleet_if_there, url_of
+from autoscaler.cli.records import nothing, of_file, of_host
 from autoscaler.explain import limit_of, sentences, story_of
-from autoscaler.recorder import read_records
 from autoscaler.records import Record, as_plain
 from autoscaler.replay import IN_THE_EVIDENCE, NO_MATTER, Replayed
 from autoscaler.replay import replay as replayed
@@ -23,18 +23,20 @@ from autoscaler.settings import Settings, SettingsError, make_settings
 from autoscaler.words import waits_for, why
 from ygg.cli.base import DONE, FAILED, UNREACHABLE, WRONG_USE, paper, print_json, show
 from ygg.client import Client, Problem, Unreachable, WrongSettings
-from ygg.hostsfile import HostsFileError, parse_fleet, read_fleet
-from ygg.places import NoHostsFile, find_hosts_file
+from ygg.hostsfile import HostsFileError, parse_fleet
+from ygg.printing import seconds
 from ygg.shapes import HostStatus
 
 #: Of decisions that differ, so many are shown.
 _SHOWN: Final = 40
+#: What a setting may be; anything more would be read as further lines of the file.
+_VALUE: Final = re.compile(r"[^\s{}\[\],:#&*!|>'\"%@`]+")
 
 
 def explain(args: argparse.Namespace) -> int:
     """Raises Failed."""
     settings = _settings(args)
-    story = story_of(_records(records_of(args), args.host))
+    story = story_of(of_host(args))
     if story is None:
         return _as_the_dispatcher_has_it(args)
     if args.json:
@@ -66,9 +68,14 @@ def history(args: argparse.Namespace) -> int:
     end = time.time()
     begin = end - args.last
     settings = _settings(args)
-    found = [r for r in _records(records_of(args), args.host) if begin <= r.at <= end]
+    every = 0
+    found = list[Record]()
+    for record in of_host(args):
+        every += 1
+        if begin <= record.at <= end:
+            found.append(record)
     if not found:
-        raise _nothing(args)
+        raise _older(args, every) if every else nothing(args)
     if args.json:
         for record in found:
             print_json(as_plain(record))
@@ -82,12 +89,9 @@ def replay(args: argparse.Namespace) -> int:
     """Raises Failed."""
     settings = _settings(args)
     others = _changed(settings, args.set)
-    path = Path(args.file)
-    if not path.exists():
-        raise Failed(f"{path}: there is no such file or folder of records", WRONG_USE)
     total = differing = strange = 0
     rows: list[Replayed] = []
-    for one in replayed(_records(path, args.host), settings, others):
+    for one in replayed(of_file(Path(args.file), args.host), settings, others):
         total += 1
         strange += not one.is_as_recorded
         if one.differs:
@@ -96,8 +100,6 @@ def replay(args: argparse.Namespace) -> int:
                 print_json(_difference(one))
             elif len(rows) < _SHOWN:
                 rows.append(one)
-    if not total:
-        raise Failed(f"{path}: no decisions are recorded there", FAILED)
     if not args.json:
         show(_told(rows, total=total, differing=differing, strange=strange))
     return DONE
@@ -105,16 +107,19 @@ def replay(args: argparse.Namespace) -> int:
 
 def _as_the_dispatcher_has_it(args: argparse.Namespace) -> int:
     """The autoscaler may run on another machine: its last decision is told there too."""
+    why_not = nothing(args)
+    if why_not.code == WRONG_USE:
+        raise why_not
     try:
-        found = asyncio.run(_ask(args.url, args.host))
+        found = asyncio.run(_ask(url_of(args), args.host))
     except WrongSettings as error:
         raise Failed(str(error), WRONG_USE) from error
     except Unreachable as error:
-        raise Failed(f"{_nothing(args)}; and {error}", UNREACHABLE) from error
+        raise Failed(f"{why_not} And {error}", UNREACHABLE) from error
     except Problem as problem:
-        raise Failed(f"{_nothing(args)}; and the dispatcher says: {problem}", FAILED) from problem
+        raise Failed(f"{why_not} And the dispatcher says: {problem}", FAILED) from problem
     if found is None or found.decision is None:
-        raise _nothing(args)
+        raise why_not
     decision = found.decision
     if args.json:
         print_json({"host": found.name, "limit": found.limit, "decision": decision})
@@ -131,7 +136,7 @@ def _as_the_dispatcher_has_it(args: argparse.Namespace) -> int:
     return DONE
 
 
-async def _ask(url: str | None, host: str) -> HostStatus | None:
+async def _ask(url: str, host: str) -> HostStatus | None:
     async with Client(url) as client:
         return next((one for one in await client.hosts() if one.name == host), None)
 
@@ -139,35 +144,20 @@ async def _ask(url: str | None, host: str) -> HostStatus | None:
 # -- what is needed ------------------------------------------------------------------------------
 
 
-def _records(path: Path, host: str | None) -> Iterator[Record]:
-    """Where nothing was written yet there are none. Raises Failed."""
-    if not path.exists():
-        return
-    try:
-        yield from read_records(path, host)
-    except OSError as error:
-        raise Failed(
-            f"{path}: the records can't be read: {error.strerror or error}", FAILED
-        ) from error
-
-
-def _nothing(args: argparse.Namespace) -> Failed:
-    folder = records_of(args)
+def _older(args: argparse.Namespace, count: int) -> Failed:
+    last = seconds(args.last)
     return Failed(
-        f"no decision about {args.host!r} is recorded in {folder}: is that its name, does "
-        "`ygg-autoscaler` run, and with this --state? (`ygg status` has the last decision, too)",
-        FAILED,
-    )
+        f"none of the {count} recorded decisions about {args.host!r} is of the last {last}: "
+        "go further back with --last, such as --last 1d", FAILED,
+    )  # fmt: skip
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     """hosts.yaml's, or the defaults where there is none. Raises Failed."""
+    fleet = fleet_if_there(args)
     try:
-        fleet = read_fleet(find_hosts_file(args.hosts, os.environ, Path.cwd()))
-        return make_settings(fleet.autoscaler)
-    except NoHostsFile:
-        return Settings()
-    except (HostsFileError, SettingsError) as error:
+        return Settings() if fleet is None else make_settings(fleet.autoscaler)
+    except SettingsError as error:
         raise Failed(str(error), WRONG_USE) from error
 
 
@@ -176,7 +166,7 @@ def _changed(settings: Settings, given: list[str]) -> Settings:
     for text in given:
         key, equals, value = text.partition("=")
         key = key.strip()
-        if not equals:
+        if not equals or not key or not _VALUE.fullmatch(value):
             raise Failed(
                 f"--set {text}: write KEY=VALUE, such as memory_high_ratio=0.85", WRONG_USE
             )
@@ -212,6 +202,13 @@ def _difference(one: Replayed) -> dict[str, object]:
     }
 
 
+def _day_and_time(at: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return f"{at:g}"  # of a damaged record: no calendar has it
+
+
 def _told(rows: list[Replayed], *, total: int, differing: int, strange: int) -> Iterator[str]:
     on = paper()
     if rows:
@@ -219,7 +216,7 @@ def _told(rows: list[Replayed], *, total: int, differing: int, strange: int) -> 
             ["TIME", "HOST", "LIMIT", "DECIDED", "OTHERWISE"],
             [
                 [
-                    time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.record.at)),
+                    _day_and_time(one.record.at),
                     one.record.host,
                     one.record.limit,
                     f"{one.before.limit} ({one.before.reason})",

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from autoscaler import gpu_exporter
 from autoscaler.cards import Card, NoReading
 from autoscaler.gpu_exporter import size
 from autoscaler.sampler import Sampler
@@ -307,6 +308,48 @@ def test_a_source_without_a_reading_says_why() -> None:
 
 @pytest.mark.pure
 @pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["--device", "gpu"], "'gpu' is none of nvml, cpu: did you mean 'cpu'? `ygg-gpu-exporter"),
+        (["--pid", "3"], "--pid needs --device cpu"),
+        (["--device", "cpu", "--pid", "٣"], "'٣' is no whole number of at least 1"),
+        (["--device", "cpu", "--pid", "0"], "'0' is no whole number of at least 1"),
+        (["--device", "cpu", "--threads", "2"], "--threads is of one server: name it with --pid"),
+        (["--device", "cpu", "--pid", "1", "--memory-budget", "inf"], "write 2GB or 512MiB"),
+        (["--listen", "here"], "--listen: 'here': write HOST:PORT"),
+        (["--lsiten", "here:1"], "unrecognized arguments"),
+        (["--listen", "\udce4:1"], "argument 2 is no text in UTF-8"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], args: list[str], why: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        gpu_exporter.main(args)
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert said.startswith("ygg-gpu-exporter: ")
+    assert why in said
+
+
+@pytest.mark.pure
+def test_what_can_not_be_served_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for args, why in (
+            (["--device", "cpu", "--listen", address], "choose another address with --listen"),
+            (["--device", "cpu", "--pid", "99999999"], "give the server's own --pid"),
+        ):
+            with pytest.raises(SystemExit) as ended:
+                gpu_exporter.main(args)
+            said = capsys.readouterr().err
+            assert (ended.value.code, said.count("\n"), why in said) == (1, 1, True), said
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
     ("text", "bytes_"),
     [("2GB", 2 << 30), ("512MiB", 512 << 20), ("1000", 1000), ("1.5g", 3 << 29), ("7k", 7168)],
 )
@@ -315,7 +358,9 @@ def test_sizes_are_written_as_people_write_them(text: str, bytes_: int) -> None:
 
 
 @pytest.mark.pure
-@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "GB"])
+@pytest.mark.parametrize(
+    "text", ["", "much", "-1GB", "0", "GB", "inf", "nan", "1_000", "1e9", "٢GB", "9" * 400, "2GBB"]
+)
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         size(text)

@@ -459,48 +459,6 @@ def test_a_real_prometheus_gives_the_readings_that_the_sources_give_themselves(
     assert there.util == itself.util
 
 
-@pytest.mark.parametrize(
-    ("args", "code", "why"),
-    [
-        (("--listen", "nowhere"), 2, "--listen is 'nowhere'"),
-        (("--hosts", "/nowhere/hosts.yaml"), 2, "there is no such file"),
-        (("explain", "h", "--url", "http://127.0.0.1:1"), 3, "no dispatcher answers"),
-        (("history", "h"), 1, "no decision about 'h' is recorded"),
-        (("replay", "/nowhere"), 2, "there is no such file or folder of records"),
-        (("replay", ".", "--set", "memory_high_ratio"), 2, "write KEY=VALUE"),
-        (("replay", ".", "--set", "memory_high_ratio=7"), 2, "must be from 0 to 1"),
-        (("replay", ".", "--set", "memory_hihg_ratio=0.7"), 2, "memory_high_ratio"),
-        (("replay", ".", "--set", "memory_high_ratio=0.99"), 2, "must not be greater"),
-        (("replay", ".", "--set", "frozen_samples=9"), 2, "was recorded with it"),
-        (("replay", ".", "--set", "dry_run=true"), 2, "does not change what is decided"),
-        (("replay", "."), 1, "no decisions are recorded there"),
-        (("frobnicate",), 2, "invalid choice"),
-    ],
-)  # fmt: skip
-def test_wrong_use_is_told_with_its_exit_code(
-    tmp_path: Path, args: tuple[str, ...], code: int, why: str
-) -> None:
-    (tmp_path / "hosts.yaml").write_text("hosts: {h: {url: 'http://127.0.0.1:1'}}\n")
-    ran = subprocess.run(
-        [sys.executable, "-m", "autoscaler.cli", *args], cwd=tmp_path,
-        env={**os.environ, "YGG_STATE": str(tmp_path / "state")},
-        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert (ran.returncode, why in ran.stderr) == (code, True), ran.stderr
-    assert "Traceback" not in ran.stderr
-
-
-def test_settings_that_contradict_are_wrong_use(tmp_path: Path) -> None:
-    text = "hosts: {h: {url: 'http://h:1'}}\nautoscaler: {scrape_seconds: 30, decide_seconds: 5}\n"
-    (tmp_path / "hosts.yaml").write_text(text)
-    ran = subprocess.run(
-        [sys.executable, "-m", "autoscaler.cli"], cwd=tmp_path, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 2
-    assert "autoscaler.scrape_seconds is 30 and autoscaler.decide_seconds is 5" in ran.stderr
-
-
 def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
     with machine(tmp_path, slots="{start: 1}") as m:
         address = m.dispatcher.url.removeprefix("http://")

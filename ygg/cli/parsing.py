@@ -26,7 +26,7 @@ class Help(argparse.HelpFormatter):
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        if "`ygg help`" not in message:
+        if "lists them" not in message:
             message += f"{' ' if message.endswith('?') else '; '}`{self.prog} --help` tells more"
         self.exit(2, f"{self.prog}: {printing.clean(message)}\n")
 
@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
         known = [str(choice) for choice in action.choices]
         nearest = near(str(value), known)
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no other way
-            self.error(f"there is no command {value!r}{nearest or ';'} `ygg help` lists them")
+            lists = "ygg help" if self.prog == "ygg" else f"{self.prog} --help"
+            self.error(f"there is no command {value!r}{nearest or ';'} `{lists}` lists them")
         what = f"{str(value)!r} is none of {', '.join(known)}{nearest}"
         raise argparse.ArgumentError(action, what)
 
