@@ -65,7 +65,7 @@ class TestWhatIsSettledBefore:
     def test_a_failed_limit_is_tried_again_within_the_load_and_not_shortly_before_its_end(
         self,
     ) -> None:
-        first = SETTINGS.wait_seconds_max + SETTINGS.window_seconds
+        first = scaling.ALONE_SECONDS + 2 * SETTINGS.window_seconds
         again = first + SETTINGS.ceiling_seconds + SETTINGS.window_seconds
         assert again < autoscale.SECONDS / 2 + 30
         assert again + SETTINGS.ceiling_seconds_max > autoscale.SECONDS
@@ -198,6 +198,8 @@ class TestMoves:
         ]
         assert told(PROBING, record(Reason.WAIT, 2, 3, effect="resized"))[0].startswith("a keeps 2")
         assert told(PROBING, PROBING) == []
+        unseen = record(Reason.PROBING, 2, evidence={"trial_rate_before": 20.0, "trial_rate": None})
+        assert told(unseen, record(Reason.SATISFIED, 2)) == ["a keeps 2: its trial is over"]
 
     def test_a_trial_that_a_shrink_ended_was_not_kept(self) -> None:
         lines = told(PROBING, record(Reason.MEMORY_HIGH, 2, 1, effect="resized"))

@@ -73,7 +73,7 @@ def demo(python: str, folder: Path, *args: str) -> Iterator[Demo]:
 def test_limits_move_by_themselves_each_move_is_told_and_every_task_accounted_for(
     demo_python: str, tmp_path: Path
 ) -> None:
-    with demo(demo_python, tmp_path, "--seconds", "40") as running:
+    with demo(demo_python, tmp_path, "--seconds", "50") as running:
         code = running.ends(280)
         said = running.said()
         assert code == 0, said[-4000:]

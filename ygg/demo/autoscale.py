@@ -45,7 +45,9 @@ _READY_SECONDS: Final = 30.0
 #: For the tasks that run when the load ends.
 _END_SECONDS: Final = 60.0
 _EXPORTER_SERVES: Final = re.compile(r"event=serving .*url=(http://\S+)")
-_LEADS: Final = re.compile(r"event=leads ")
+_AUTOSCALER: Final = "autoscaler"
+#: Those that have something to finish.
+_MUST_END_WELL: Final = frozenset({_AUTOSCALER, "dispatcher"})
 
 
 def autoscale(state: Path, *, seconds: float, keep: bool) -> int:
@@ -65,16 +67,15 @@ def autoscale(state: Path, *, seconds: float, keep: bool) -> int:
         for name, url in urls.items():
             print(f"  {name:<16} {url}  {scaling.START} slot, at most {work.HOSTS[name]}")
         dispatcher, client = start_dispatcher(children, hosts_file, state)
-        scaler = _start_autoscaler(children, hosts_file, state, client)
         moves = telling.Moves(settings=scaling.settings())
-        looks = _under_load(children, client, state, moves, seconds)
+        looks = _under_load(children, client, hosts_file, moves, seconds)
         print(f"\nThis machine: {_machine()} when the load ended.")
         tasks = _ended(children, dispatcher, client)
         _report(looks, moves, tasks, state)
         wrong = problems(tasks, client.artifact)
         if keep:
             leave_running(children, client)
-        for child in (scaler, dispatcher):
+        for child in [c for c in reversed(children.running) if c.name in _MUST_END_WELL]:
             if (status := children.end(child)) not in CLEAN:
                 raise DemoFailed(f"{child.name} ended with exit status {status}", child.log)
         if wrong:
@@ -100,13 +101,11 @@ def _start_exporters(children: Children) -> dict[str, str]:
     return {name: _said(children, child, _EXPORTER_SERVES)[1] for name, child in started.items()}
 
 
-def _start_autoscaler(children: Children, hosts_file: Path, state: Path, client: Client) -> Child:
-    """Start `ygg-autoscaler` and wait until the dispatcher takes its decisions."""
-    arguments = ["--hosts", str(hosts_file), "--state", str(state), "--url", client.url]
-    print(f"The autoscaler: ygg-autoscaler {shlex.join(arguments)}")
-    child = children.start("autoscaler", ["-m", "autoscaler.cli", *arguments])
-    _said(children, child, _LEADS)
-    return child
+def _start_autoscaler(children: Children, hosts_file: Path, client: Client) -> str:
+    """Start `ygg-autoscaler`; how it was called."""
+    arguments = ["--hosts", str(hosts_file), "--state", str(hosts_file.parent), "--url", client.url]
+    children.start(_AUTOSCALER, ["-m", "autoscaler.cli", *arguments])
+    return f"ygg-autoscaler {shlex.join(arguments)}"
 
 
 def _said(children: Children, child: Child, what: re.Pattern[str]) -> re.Match[str]:
@@ -120,16 +119,18 @@ def _said(children: Children, child: Child, what: re.Pattern[str]) -> re.Match[s
 
 
 def _under_load(
-    children: Children, client: Client, state: Path, moves: telling.Moves, seconds: float
+    children: Children, client: Client, hosts_file: Path, moves: telling.Moves, seconds: float
 ) -> list[Look]:
     """Keep every queue filled for so long, and say what moves; all looks, in order."""
     print(
         f"\nLoad for {seconds:.0f} s: the demo's tasks, again and again, so that each type waits."
     )
     ours = len(work.HOSTS) * threads_per_server(cores_here())
+    print(f"The autoscaler starts {scaling.ALONE_SECONDS:.0f} s later, so that there is a before.")
     print(f"This machine: {_machine()} when it began; the servers at work make {ours} of it.")
     load, looks = scaling.Load(), list[Look]()
-    records = Records(state / "autoscaler" / CURRENT)
+    records = Records(hosts_file.parent / "autoscaler" / CURRENT)
+    has_autoscaler = False
     began = time.monotonic()
     with gauges(seconds, len(work.HOSTS)) as live:
         while (at := time.monotonic() - began) < seconds:
@@ -138,6 +139,11 @@ def _under_load(
             closed = throughput.closed_within(looks, scaling.QUEUE_SECONDS)
             if tasks := load.missing(look.waiting, closed):
                 client.submit(scaling.submits(tasks))
+            if at >= scaling.ALONE_SECONDS and not has_autoscaler:
+                live.say(
+                    at, f"the autoscaler starts: {_start_autoscaler(children, hosts_file, client)}"
+                )
+                has_autoscaler = True
             _say_moves(live, records, moves, at)
             live.show(at, telling.host_lines(looks, _LATELY_SECONDS))
             children.check()

@@ -37,6 +37,10 @@ SHORT: Final[Mapping[str, float]] = {
     "ceiling_seconds_max": 120,
 }
 
+#: The load runs so long without the autoscaler: for throughput before, and so that the first window
+#: it sees is one of a host at work.
+ALONE_SECONDS: Final = 10.0
+
 #: So many tasks of a type wait at least, and as many as end in so many seconds: the oldest has then
 #: waited for longer than `wait_seconds_max`, on fast machines too.
 _QUEUE_LEAST: Final = 8

@@ -39,8 +39,7 @@ class Moves:
         self.last[record.host] = record
         if _ended_well(before, record):
             assert before is not None
-            shown = why(before, self.settings).partition(": ")[2]
-            yield f"{record.host} keeps {record.limit}: its trial is over ({shown})"
+            yield f"{record.host} keeps {record.limit}: its trial is over{_rates(before, self.settings)}"
         if record.action is Action.HOLD:
             return
         reason = why(record, self.settings)
@@ -71,6 +70,16 @@ def _ended_well(before: Record | None, record: Record) -> bool:
         return False
     # A shrink says for itself what became of the trial.
     return record.limit == before.limit and record.action is not Action.SHRINK
+
+
+def _rates(probing: Record, settings: Settings) -> str:
+    """What the trial had seen by then; the first window that it takes is not told while it is on."""
+    if (
+        probing.evidence.get("trial_rate") is None
+        or probing.evidence.get("trial_rate_before") is None
+    ):
+        return ""
+    return f" ({why(probing, settings).partition(': ')[2]})"
 
 
 # -- while it runs -------------------------------------------------------------------------------
