@@ -1,17 +1,23 @@
 """The processor as a card: for hosts that serve models without a GPU.
 
-Of the whole machine; or of one server: its processor share of its threads as utilization, its
-memory of a budget as memory. The names of the metrics are those of a GPU, so one rule serves both.
+Of the whole machine; or of one server: its processor share of its threads as utilization, as far as
+other programs leave them to it, and its memory of a budget as memory. The names of the metrics are those of a GPU, so one rule serves both.
 """
 
 from __future__ import annotations
 
 import platform
 from collections import Counter
+from dataclasses import replace
+from typing import Final
 
 import psutil
 
 from autoscaler.cards import Card, NoReading
+
+#: A server that keeps less than this share of its threads busy does no work: it answers those who
+#: look at its metrics.
+_IDLE_RATIO: Final = 0.05
 
 
 class Machine:
@@ -52,6 +58,7 @@ class Server:
         try:
             process = psutil.Process(self._pid)
             process.cpu_percent(None)
+            psutil.cpu_percent(None)
         except psutil.Error as error:
             raise NoReading(
                 "no_process",
@@ -73,10 +80,31 @@ class Server:
             raise NoReading(
                 "no_process", f"process {self._pid} has ended: start it again"
             ) from error
-        return [_card(busy / threads, memory, float(self._budget))]
+        free = (1 - psutil.cpu_percent(None) / 100) * (psutil.cpu_count() or 1)
+        card = _card(server_utilization(busy, threads, free), memory, float(self._budget))
+        # Beside it the plain share: where a machine is full the other is 1 at each reading, and a
+        # page that repeats itself to the last digit is taken for a frozen one's.
+        share = min(1.0, busy / threads)
+        return [replace(card, values={**card.values, "utilization_mean_ratio": share})]
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def server_utilization(busy: float, threads: int, free: float) -> float:
+    """A server's share of the processors that it could have had.
+
+    One that other programs leave only half a processor, and that uses it all, is not half idle: to
+    give it more tasks would speed nothing up.
+
+    Args:
+        busy: processors that it kept busy.
+        threads: processors that it may keep busy.
+        free: processors that nobody kept busy.
+    """
+    if busy < _IDLE_RATIO * threads:
+        return busy / threads
+    return min(1.0, busy / min(threads, busy + max(0.0, free)))
 
 
 def _card(utilization: float, used: float, total: float) -> Card:

@@ -37,7 +37,10 @@ _LABELS: Final = ("gpu", "uuid", "name", "mig")
 #: Every plain gauge of a card, and what it is.
 _GAUGES: Final = {
     "utilization_ratio": "Share of the last moment in which some kernel ran.",
-    "utilization_mean_ratio": "The same, as the mean since the last reading.",
+    "utilization_mean_ratio": (
+        "The same, as the mean since the last reading; of a server on the processor, its plain share "
+        "of its threads."
+    ),
     "memory_used_bytes": "Memory in use, by all processes.",
     "memory_free_bytes": "Memory that can still be had.",
     "memory_total_bytes": "All memory of the card.",

@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoscaler import gpu_exporter
 from autoscaler.cards import Card, NoReading
+from autoscaler.cpu_card import server_utilization
 from autoscaler.gpu_exporter import size
 from autoscaler.sampler import Sampler
 from tests.nvml import StandIn
@@ -231,6 +234,7 @@ def test_one_server_is_measured_by_its_process(tmp_path: Path) -> None:
         args = ["--device", "cpu", "--pid", str(busy.pid), "--memory-budget", "100MB"]
         with exporter(tmp_path, *args) as running:
             values = running.waits_for(lambda v: v.get("ygg_gpu_utilization_ratio", 0) > 0.1)
+            assert 0 < values["ygg_gpu_utilization_mean_ratio"] <= 1
             assert values["ygg_gpu_memory_total_bytes"] == 100 << 20
             assert 0 < values["ygg_gpu_memory_used_bytes"] < 100 << 20
             busy.kill()
@@ -250,6 +254,37 @@ def test_sigterm_ends_it_also_while_the_driver_is_stuck(tmp_path: Path) -> None:
         assert 'kind="stuck"' in running.page()
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
+
+
+# A server on the processor
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("busy", "threads", "free", "utilization"),
+    [
+        (0.5, 1, 1.0, 0.5),  # there is room: it could do more
+        (0.5, 1, 0.0, 1.0),  # others have the rest: it could not
+        (1.0, 2, 0.5, 1.0 / 1.5),
+        (1.01, 1, 0.0, 1.0),  # clocks are not exact
+        (0.5, 1, -0.01, 1.0),
+        (0.01, 1, 0.0, 0.01),  # it is only looked at
+        (0.0, 4, 0.0, 0.0),
+    ],
+)
+def test_a_server_is_as_busy_as_the_processors_that_others_leave_it(
+    busy: float, threads: int, free: float, utilization: float
+) -> None:
+    assert server_utilization(busy, threads, free) == pytest.approx(utilization)
+
+
+@pytest.mark.pure
+@given(st.floats(0, 64), st.integers(1, 64), st.floats(-1, 64))
+def test_a_servers_utilization_is_a_ratio_never_under_its_share_of_its_threads(
+    busy: float, threads: int, free: float
+) -> None:
+    found = server_utilization(busy, threads, free)
+    assert min(1.0, busy / threads) <= found <= 1 + 1e-9
 
 
 # The sampler alone
