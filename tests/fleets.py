@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from ygg.fleet import (
+    BeadsSettings,
     DispatcherSettings,
     Fleet,
     GpuSettings,
@@ -57,7 +58,8 @@ TYPE: Mapping[str, st.SearchStrategy[Any]] = {
     "first_token": _SPANS, "stall": _SPANS, "timeout": _SPANS,
     "command": st.none() | st.lists(TEXTS, max_size=2).map(tuple), "cwd": st.none() | TEXTS,
     "environment": st.lists(TEXTS, max_size=2).map(tuple), "python": st.none() | TEXTS,
-    "repeat": st.booleans(), "line": st.integers(0, 99),
+    "repeat": st.booleans(), "done": st.sampled_from([None, "close", "review"]),
+    "line": st.integers(0, 99),
 }  # fmt: skip
 DISPATCHER: Mapping[str, st.SearchStrategy[Any]] = {
     "listen": st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
@@ -68,6 +70,13 @@ DISPATCHER: Mapping[str, st.SearchStrategy[Any]] = {
     "drain_seconds": _SPANS, "after_drain": st.sampled_from(["block", "reopen"]),
     "poll_seconds": _SPANS, "max_strikes": st.integers(1, 9),
     "artifacts": st.none() | st.just(Path("/srv/answers")), "retention": RETENTIONS,
+}  # fmt: skip
+
+BEADS: Mapping[str, st.SearchStrategy[Any]] = {
+    "path": st.none() | st.just(Path("/srv/project")) | st.just(Path("project")),
+    "actor": st.none() | TEXTS, "labels": st.lists(TEXTS, max_size=2).map(tuple),
+    "take": st.sampled_from(["labelled", "all"]), "done": st.sampled_from(["close", "review"]),
+    "poll_seconds": _SPANS, "command": TEXTS, "timeout": _SPANS,
 }  # fmt: skip
 
 
@@ -90,11 +99,12 @@ def fleets(draw: st.DrawFn) -> Fleet:
         hosts={name: draw(hosts(name)) for name in names},
         types={name: draw(types(name)) for name in kinds},
         dispatcher=DispatcherSettings(**{key: draw(how) for key, how in DISPATCHER.items()}),
+        beads=BeadsSettings(**{key: draw(how) for key, how in BEADS.items()}),
         autoscaler=draw(st.dictionaries(st.sampled_from(["dry_run", "listen"]), _JSON)),
     )
 
 
-P = TypeVar("P", HostSettings, TypeSettings, DispatcherSettings)
+P = TypeVar("P", HostSettings, TypeSettings, DispatcherSettings, BeadsSettings)
 
 
 @st.composite

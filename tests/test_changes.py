@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tests import fleets as drawn
 from tests.fleets import fleets
 from ygg.board import configuration_detail
-from ygg.changes import AT_START, Work, changes, compare
-from ygg.fleet import DispatcherSettings, Fleet, HostSettings, TypeSettings
+from ygg.changes import AT_START, BEADS_AT_START, Work, changes, compare
+from ygg.fleet import BeadsSettings, DispatcherSettings, Fleet, HostSettings, TypeSettings
 from ygg.fleetjson import (
     UNTOLD,
+    BeadsView,
     DispatcherView,
     NotAFleet,
     TypeView,
@@ -101,6 +102,19 @@ def edited(old: str, new: str) -> Fleet:
         ("types:", "autoscaler: {decide_seconds: 30}\ntypes:", [
             "autoscaler: decide_seconds its default -> 30"
         ]),
+        ("types:", "beads: {path: /srv/p, labels: [a, b], take: labelled, timeout: 2m}\ntypes:", [
+            "beads: path its default -> /srv/p (only at a restart, unless --beads says otherwise)",
+            "beads: labels none -> a, b",
+            "beads: timeout 60 s -> 120 s",
+        ]),
+        ("types:", "beads: {actor: me, take: all, done: review}\ntypes:", [
+            "beads: actor its default -> me (only at a restart)",
+            "beads: take labelled -> all",
+            "beads: done close -> review",
+        ]),
+        ("reasoning: {run: [surtr]}", "reasoning: {run: [surtr], done: review}", [
+            "type reasoning: done as beads says -> review"
+        ]),
     ],
 )  # fmt: skip
 def test_a_change_is_told_in_words(old: str, new: str, said: list[str]) -> None:
@@ -179,7 +193,11 @@ def test_what_is_said_fits_a_line_each(old: Fleet, new: Fleet) -> None:
     for change in compare(old, new):
         assert change.text == clean(change.text), "no control character, no second line"
         assert change.needs_restart == change.text.startswith(
-            tuple(f"dispatcher: {name} " for name in AT_START)
+            tuple(
+                f"{section}: {name} "
+                for section, names in (("dispatcher", AT_START), ("beads", BEADS_AT_START))
+                for name in names
+            )
         )
 
 
@@ -198,6 +216,8 @@ def test_no_change_goes_unsaid(fleet: Fleet, data: st.DataObject) -> None:
         assert changes(fleet, replace(fleet, types={**fleet.types, name: another}))
     settings = data.draw(drawn.changed(fleet.dispatcher, drawn.DISPATCHER))
     assert changes(fleet, replace(fleet, dispatcher=settings))
+    beads = data.draw(drawn.changed(fleet.beads, drawn.BEADS))
+    assert changes(fleet, replace(fleet, beads=beads))
 
 
 def test_every_setting_is_drawn() -> None:
@@ -206,6 +226,7 @@ def test_every_setting_is_drawn() -> None:
         (HostSettings, drawn.HOST, {"name"}),
         (TypeSettings, drawn.TYPE, {"name"}),
         (DispatcherSettings, drawn.DISPATCHER, set()),
+        (BeadsSettings, drawn.BEADS, set()),
     ):
         assert {one.name for one in fields(kind)} == {*how, *named}, kind
 
@@ -224,6 +245,7 @@ def test_a_fleet_that_was_told_is_the_same(fleet: Fleet, waiting: dict[Lane, int
 def test_whether_a_setting_may_be_told_was_decided() -> None:
     named = {one.name for one in fields(DispatcherSettings)}
     assert named == {*DispatcherView.__struct_fields__, *UNTOLD}
+    assert {one.name for one in fields(BeadsSettings)} == {*BeadsView.__struct_fields__}
     assert {one.name for one in fields(TypeSettings)} == {*TypeView.__struct_fields__, "line"}
 
 

@@ -11,6 +11,7 @@ import pytest
 from ygg.autoscalerfile import AUTOSCALER_KEYS
 from ygg.fleet import (
     BUILT_IN_TYPES,
+    BeadsSettings,
     DispatcherSettings,
     Fleet,
     GpuSettings,
@@ -21,7 +22,7 @@ from ygg.fleet import (
     TypeSettings,
 )
 from ygg.hostsfile import HostsFileError, parse_fleet, read_fleet
-from ygg.hostskeys import DISPATCHER_KEYS, TYPE_KEYS
+from ygg.hostskeys import BEADS_KEYS, DISPATCHER_KEYS, TYPE_KEYS
 from ygg.routing import detect_type
 
 EXAMPLE = Path(__file__).parents[1] / "hosts.yaml"
@@ -125,6 +126,7 @@ def test_the_example_is_the_fleet_of_the_design() -> None:
             "general": a_type("general", "  general: {run: [surtr-reasoning]}", surtr),
         },
         dispatcher=DispatcherSettings(),
+        beads=BeadsSettings(),
         autoscaler={},
     )
     fleet = read_fleet(EXAMPLE)
@@ -151,6 +153,14 @@ def test_what_the_example_shows_as_the_dispatchers_defaults_are_they() -> None:
         store="sqlite:/x/.ygg/ygg.db", state=Path("/x/.ygg"), artifacts=Path("/x/.ygg/artifacts"),
         token_from="file:/etc/ygg/tokens",
     )  # fmt: skip
+
+
+@pytest.mark.pure
+def test_what_the_example_shows_as_the_defaults_of_beads_are_they() -> None:
+    text = uncommented("beads")
+    settings = parse_fleet(text, "/x/hosts.yaml").beads
+    assert all(f"\n  {key}: " in text for key in BEADS_KEYS)
+    assert settings == BeadsSettings(path=Path("/x"), actor="ygg@skadi")
 
 
 @pytest.mark.pure
@@ -381,7 +391,7 @@ types:
 
 @pytest.mark.pure
 def test_sections_whose_lines_are_all_commented_out_are_empty() -> None:
-    text = HOST + "types:\ndefaults:\ndispatcher:\nautoscaler:\n"
+    text = HOST + "types:\ndefaults:\ndispatcher:\nbeads:\nautoscaler:\n"
     assert parse_fleet(text, "f") == parse_fleet(HOST, "f")
 
 
@@ -419,12 +429,47 @@ def test_names_and_tokens() -> None:
     assert (found.token, found.token_from) == ("always", "file:/x/tokens")
 
 
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("path: project", BeadsSettings(path=Path("/x/project"))),
+        ("path: /srv/project/.beads", BeadsSettings(path=Path("/srv/project"))),
+        ("path: .beads/", BeadsSettings(path=Path("/x"))),
+        ("command: bd-next", BeadsSettings(command="bd-next")),
+        ("command: bin/bd", BeadsSettings(command="/x/bin/bd")),
+        ("command: /opt/my tools/bd", BeadsSettings(command="/opt/my tools/bd")),
+        ("labels: [for ygg, l10n]", BeadsSettings(labels=("for ygg", "l10n"))),
+        ("actor: ygg@skadi.example.org:1", BeadsSettings(actor="ygg@skadi.example.org:1")),
+        ("timeout: 1h", BeadsSettings(timeout=3600.0)),
+        ("", BeadsSettings()),
+    ],
+)
+def test_settings_of_beads(text: str, expected: BeadsSettings) -> None:
+    assert parse_fleet(f"{HOST}beads: {{{text}}}", "/x/hosts.yaml").beads == expected
+
+
+@pytest.mark.pure
+def test_what_becomes_of_an_answered_issue_is_said_by_its_type_or_for_all() -> None:
+    types = "types: {x: {done: review}, y: {done: close}, z: {}}\n"
+    plain, reviewed = (
+        parse_fleet(HOST + types + beads, "f") for beads in ("", "beads: {done: review}")
+    )
+    assert [plain.done(name) for name in ("x", "y", "z", "gone")] == [
+        "review", "close", "close", "close",
+    ]  # fmt: skip
+    assert [reviewed.done(name) for name in ("x", "y", "z", "gone")] == [
+        "review", "close", "review", "review",
+    ]  # fmt: skip
+
+
 # -- what is said of mistakes ----------------------------------------------------------------
 
 _ROUTE = TWO + "types:\n  general:\n    run: "
 _TYPE = HOST + "types:\n  x:\n    "
 _HOST = "hosts:\n  a:\n    url: http://a:1\n    "
 _DISPATCHER = HOST + "dispatcher:\n  "
+_BEADS = HOST + "beads:\n  "
 _AUTOSCALER = HOST + "autoscaler:\n  "
 
 #: The file, the line of its one problem, and words of it: what is wrong, and the way out.
@@ -613,6 +658,28 @@ MISTAKES = {
     "no strikes": (_DISPATCHER + "max_strikes: 0", 3, ["from 1"]),
     "retention of a second": (_DISPATCHER + "retention: {journal: 1}", 3, ["1m to 36500d"]),
     "a key of retention": (_DISPATCHER + "journal: 90d", 3, ["'journal'", "retention"]),
+    # beads
+    "an unknown key of beads": (_BEADS + "lables: [a]", 3, ["'lables'", "'labels'?"]),
+    "a key of beads elsewhere": (_DISPATCHER + "actor: me", 3, ["'actor'", "`beads:`"]),
+    "beads in a word": (HOST + "beads: all", 2, ["not a section", "key: value"]),
+    "an actor with a blank": (_BEADS + "actor: my ygg", 3, ["'my ygg'", "letters, digits"]),
+    "an actor that looks like an option": (_BEADS + "actor: -x", 3, ["a letter or digit first"]),
+    "an endless actor": (_BEADS + f"actor: {'x' * 101}", 3, ["at most 100"]),
+    "a label that is no list": (_BEADS + "labels: a", 3, ["[a, b]"]),
+    "a label of beads twice": (_BEADS + "labels: [a, b, a]", 3, ["labels[2]", "'a' again", "delete"]),
+    "the label of what is answered": (
+        _BEADS + "labels: [ygg-answered]", 3, ["not taken", "another label"]),
+    "labels beside all": (
+        _BEADS + "take: all\n  labels: [a]", 4, ["whatever its labels", "delete one"]),
+    "a yes for all": (_BEADS + "take: yes", 3, ["labelled, all"]),
+    "another end of an issue": (_BEADS + "done: closed", 3, ["close, review"]),
+    "another end of a type's issues": (_TYPE + "done: never", 4, ["close, review"]),
+    "a look all the time": (_BEADS + "poll_seconds: 0", 3, ["1s to 1h"]),
+    "no time for a call": (_BEADS + "timeout: 0.5", 3, ["1s to 1h"]),
+    "a command with arguments": (_BEADS + "command: bd --json", 3, ["the program alone"]),
+    "an option as a command": (_BEADS + "command: --json", 3, ["the program alone"]),
+    "a command as a list": (_BEADS + "command: [bd]", 3, ["is a list", "one value"]),
+    "an empty path": (_BEADS + "path: ''", 3, ["is empty"]),
     # autoscaler
     "an unknown constant": (_AUTOSCALER + "window_second: 1", 3, ["'window_seconds'?"]),
     "a ratio over 1": (_AUTOSCALER + "memory_high_ratio: 90", 3, ["from 0 to 1"]),

@@ -8,6 +8,7 @@ from tools import markdown
 from ygg.autoscalerfile import AUTOSCALER_KEYS
 from ygg.fleet import BUILT_IN_TYPES
 from ygg.hostskeys import (
+    BEADS_KEYS,
     DISPATCHER_KEYS,
     GPU_KEYS,
     HOST_KEYS,
@@ -73,6 +74,15 @@ _SECTIONS: Final[tuple[tuple[str, str, Keys], ...]] = (
     ),
     ("`dispatcher:`", "All keys may be left out.", DISPATCHER_KEYS),
     ("`retention:` of `dispatcher:`", "What is older is deleted.", RETENTION_KEYS),
+    (
+        "`beads:`",
+        (
+            "Tasks out of a [Beads](https://github.com/gastownhall/beads) project, by its command "
+            "line `bd`. All keys may be left out. An issue is taken that has a label which means a "
+            "type, or one of `labels`; everything only by `take: all`, in writing."
+        ),
+        BEADS_KEYS,
+    ),
     (
         "`autoscaler:`",
         "The constants of its rule. All keys may be left out; most people never need one. They are checked, and nothing uses them yet: [what is not there yet](../CHANGELOG.md#known-limits).",

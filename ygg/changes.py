@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
 from ygg.fleet import (
+    BeadsSettings,
     DispatcherSettings,
     Fleet,
     GpuSettings,
@@ -30,6 +31,8 @@ AT_START: Final[Mapping[str, str]] = {
     "listen": "--listen", "names": "", "token": "", "token_from": "", "store": "--store",
     "state": "--state", "artifacts": "",
 }  # fmt: skip
+#: The same of `beads:`.
+BEADS_AT_START: Final[Mapping[str, str]] = {"path": "--beads", "actor": "", "command": ""}
 #: Values that a message does not show: they name secrets, or hold them.
 _UNSHOWN: Final = frozenset({"key"})
 #: Durations, in seconds.
@@ -73,6 +76,7 @@ def compare(old: Fleet, new: Fleet, work: Work = NOTHING) -> list[Change]:
     return [
         *(Change(clean(text)) for text in texts),
         *_dispatcher(old.dispatcher, new.dispatcher),
+        *_beads(old.beads, new.beads),
     ]
 
 
@@ -165,7 +169,8 @@ def _type(old: TypeSettings, new: TypeSettings) -> Iterator[str]:
         yield f"runs on {_route(new.run)}, until now on {_route(old.run)}"
     for one in fields(TypeSettings):
         if one.name not in ("name", "line", "run"):
-            yield from _field(one.name, getattr(old, one.name), getattr(new, one.name))
+            none = "as beads says" if one.name == "done" else "none"
+            yield from _field(one.name, getattr(old, one.name), getattr(new, one.name), none=none)
 
 
 def _route(run: Sequence[Option]) -> str:
@@ -200,16 +205,36 @@ def _dispatcher(old: DispatcherSettings, new: DispatcherSettings) -> Iterator[Ch
             yield from (Change(f"dispatcher: {text}") for text in _retention(old, new))
             continue
         before, after = (getattr(d, one.name) for d in (old, new))
-        if before == after:
-            continue
-        texts = list(_field(one.name, _joined(before), _joined(after)))
-        for text in texts or [f"{one.name} changes"]:
-            if one.name in AT_START:
-                flag = AT_START[one.name]
-                unless = f", unless {flag} says otherwise" if flag else ""
-                yield Change(f"dispatcher: {text} (only at a restart{unless})", needs_restart=True)
-            else:
-                yield Change(f"dispatcher: {text}")
+        yield from _started_with("dispatcher", one.name, before, after, AT_START)
+
+
+def _beads(old: BeadsSettings, new: BeadsSettings) -> Iterator[Change]:
+    for one in fields(BeadsSettings):
+        before, after = (getattr(b, one.name) for b in (old, new))
+        none = "none" if one.name == "labels" else "its default"
+        yield from _started_with("beads", one.name, before, after, BEADS_AT_START, none=none)
+
+
+def _started_with(
+    section: str,
+    name: str,
+    before: object,
+    after: object,
+    at_start: Mapping[str, str],
+    *,
+    none: str = "none",
+) -> Iterator[Change]:
+    """What became of one value of a section, some of which count at the start only."""
+    if before == after:
+        return
+    texts = list(_field(name, _joined(before), _joined(after), none=none))
+    for text in texts or [f"{name} changes"]:
+        if name in at_start:
+            flag = at_start[name]
+            unless = f", unless {flag} says otherwise" if flag else ""
+            yield Change(f"{section}: {text} (only at a restart{unless})", needs_restart=True)
+        else:
+            yield Change(f"{section}: {text}")
 
 
 def _joined(value: object) -> object:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from ygg.tasks import Json
+
+#: What becomes of an issue once it is answered: it is closed, or a person looks at it first.
+Done: TypeAlias = Literal["close", "review"]
 
 
 class Option(NamedTuple):
@@ -116,6 +119,8 @@ class TypeSettings:
     python: str | None = None
     #: False: an attempt that may have begun is not run again, its task is blocked.
     repeat: bool = True
+    #: What becomes of an answered issue of this type; None: as `beads:` says.
+    done: Done | None = None
     line: int = 0
 
     @property
@@ -162,6 +167,28 @@ class DispatcherSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BeadsSettings:
+    """Which issues of a Beads project are taken as tasks, in whose name, and how it is asked."""
+
+    #: The project's folder; None: looked for from the working folder upwards.
+    path: Path | None = None
+    #: Who claims issues; None: ygg@HOSTNAME, the name of the machine.
+    actor: str | None = None
+    #: Labels that let an issue be taken, beside those that mean a type.
+    labels: tuple[str, ...] = ()
+    #: Only issues with such a label, or every one.
+    take: Literal["labelled", "all"] = "labelled"
+    #: What becomes of an answered issue, unless its type says otherwise.
+    done: Done = "close"
+    #: The safety net's pace.
+    poll_seconds: float = 60.0
+    #: The program: a name, looked for in PATH, or a path.
+    command: str = "bd"
+    #: Seconds that one call of it may take.
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fleet:
     """Everything hosts.yaml says."""
 
@@ -170,6 +197,7 @@ class Fleet:
     hosts: Mapping[str, HostSettings]
     types: Mapping[str, TypeSettings]
     dispatcher: DispatcherSettings = DispatcherSettings()
+    beads: BeadsSettings = BeadsSettings()
     #: The autoscaler's own settings, kept as given: it checks them itself.
     autoscaler: Mapping[str, Json] = field(default_factory=dict)
 
@@ -177,6 +205,11 @@ class Fleet:
     def routes(self) -> Mapping[str, tuple[Option, ...]]:
         """Of each type, where its tasks run, in order of preference."""
         return {name: settings.route for name, settings in self.types.items()}
+
+    def done(self, type_: str) -> Done:
+        """What becomes of an answered issue of this type."""
+        settings = self.types.get(type_)
+        return (settings and settings.done) or self.beads.done
 
 
 #: The four types that everybody has, with the words of a title that mean them.

@@ -14,7 +14,16 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from ygg.fleet import DispatcherSettings, Fleet, HostSettings, Option, Retention, TypeSettings
+from ygg.fleet import (
+    BeadsSettings,
+    DispatcherSettings,
+    Done,
+    Fleet,
+    HostSettings,
+    Option,
+    Retention,
+    TypeSettings,
+)
 from ygg.tasks import Lane
 
 #: Of `dispatcher:`, what is not told. Nothing is, so far: `token_from` says where, not what.
@@ -43,6 +52,7 @@ class TypeView(msgspec.Struct, frozen=True, kw_only=True):
     environment: tuple[str, ...] = ()
     python: str | None = None
     repeat: bool = True
+    done: Done | None = None
 
 
 class DispatcherView(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +72,19 @@ class DispatcherView(msgspec.Struct, frozen=True, kw_only=True):
     retention: Retention = Retention()
 
 
+class BeadsView(msgspec.Struct, frozen=True, kw_only=True):
+    """`beads:` of hosts.yaml, durations in seconds. Null: the default."""
+
+    path: str | None = None
+    actor: str | None = None
+    labels: tuple[str, ...] = ()
+    take: Literal["labelled", "all"] = "labelled"
+    done: Done = "close"
+    poll_seconds: float = 60.0
+    command: str = "bd"
+    timeout: float = 60.0
+
+
 class LaneCount(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that wait for nothing but a slot; an empty model means any of the type's route."""
 
@@ -79,6 +102,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     #: In the order in which they are looked for.
     types: tuple[TypeView, ...]
     dispatcher: DispatcherView
+    beads: BeadsView = BeadsView()
     autoscaler: Mapping[str, Any] = {}
     waiting: tuple[LaneCount, ...] = ()
 
@@ -93,6 +117,8 @@ class Told(NamedTuple):
 def config_of(fleet: Fleet, waiting: Mapping[Lane, int]) -> Config:
     """What GET /v1/config says."""
     settings = {name: getattr(fleet.dispatcher, name) for name in DispatcherView.__struct_fields__}
+    beads = {name: getattr(fleet.beads, name) for name in BeadsView.__struct_fields__}
+    beads["path"] = None if fleet.beads.path is None else str(fleet.beads.path)
     for name in _FOLDERS:
         settings[name] = None if settings[name] is None else str(settings[name])
     return Config(
@@ -100,6 +126,7 @@ def config_of(fleet: Fleet, waiting: Mapping[Lane, int]) -> Config:
         hosts=fleet.hosts,
         types=tuple(_view(type_) for type_ in fleet.types.values()),
         dispatcher=DispatcherView(**settings),
+        beads=BeadsView(**beads),
         autoscaler=fleet.autoscaler,
         waiting=tuple(
             LaneCount(type=lane.type, model=lane.model, count=count)
@@ -124,11 +151,14 @@ def read_config(body: bytes | str) -> Told:
     settings = {name: getattr(told.dispatcher, name) for name in told.dispatcher.__struct_fields__}
     for name in _FOLDERS:
         settings[name] = None if settings[name] is None else Path(settings[name])
+    beads = {name: getattr(told.beads, name) for name in told.beads.__struct_fields__}
+    beads["path"] = None if told.beads.path is None else Path(told.beads.path)
     fleet = Fleet(
         file=told.file,
         hosts=told.hosts,
         types={one.name: _type(one) for one in told.types},
         dispatcher=DispatcherSettings(**settings),
+        beads=BeadsSettings(**beads),
         autoscaler=told.autoscaler,
     )
     return Told(fleet, {Lane(one.type, one.model): one.count for one in told.waiting})

@@ -1,8 +1,8 @@
 """hosts.yaml -> Fleet: how the keys are read, and every mistake with its line.
 
 Pure but for `read_fleet`, which reads the one file. The keys there are, and what they mean, are
-hostskeys.py; how YAML is read is yamlreader.py; the types are typesfile.py, the autoscaler's
-constants autoscalerfile.py. Whether a host answers, a folder exists or a key is where it should
+hostskeys.py; how YAML is read is yamlreader.py; the types are typesfile.py, a Beads project
+beadsfile.py, the autoscaler's constants autoscalerfile.py. Whether a host answers, a folder exists or a key is where it should
 be is asked when they are used.
 
 Relative paths of the file are relative to its folder, wherever ygg is started.
@@ -20,10 +20,12 @@ from urllib.parse import SplitResult, urlunsplit
 import yaml
 
 from ygg.autoscalerfile import AUTOSCALER_KEYS, read_autoscaler
+from ygg.beadsfile import read_beads
 from ygg.dispatcherfile import read_dispatcher, read_reference
 from ygg.fleet import Fleet, GpuSettings, HostSettings, SlotSettings
 from ygg.hosts.base import Api
 from ygg.hostskeys import (
+    BEADS_KEYS,
     DISPATCHER_KEYS,
     GPU_KEYS,
     HOST_KEYS,
@@ -43,6 +45,7 @@ _Memory: TypeAlias = Literal["nvml", "kv", "off"]
 _PIN_LINE: Final = "line of pin"
 _HOMES: Final[Mapping[str, str]] = {
     **dict.fromkeys(AUTOSCALER_KEYS, "`autoscaler:`"),
+    **dict.fromkeys(BEADS_KEYS, "`beads:`"),
     **dict.fromkeys(RETENTION_KEYS, "`dispatcher: {retention: ...}`"),
     **dict.fromkeys(DISPATCHER_KEYS, "`dispatcher:`"),
     **dict.fromkeys(GPU_KEYS, "`gpu:` of a host"),
@@ -125,6 +128,7 @@ def parse_fleet(text: str, file: str) -> Fleet:
         hosts=hosts,
         types=read_types(top.get("types"), reader, hosts, folder),
         dispatcher=read_dispatcher(top.get("dispatcher"), folder),
+        beads=read_beads(top.get("beads"), folder),
         autoscaler=read_autoscaler(top.get("autoscaler")),
     )
     if reader.failed:

@@ -54,6 +54,10 @@ TOP_KEYS: Final[Keys] = {
         "section", "How the dispatcher itself behaves.", "{drain_seconds: 2m}",
         without="as each of its keys says",
     ),
+    "beads": Key(
+        "section", "Which issues of a Beads project are taken, and how `bd` is asked.",
+        "{labels: [for-ygg]}", without="as each of its keys says",
+    ),
     "autoscaler": Key(
         "section", "The constants of the autoscaler's rule.", "{dry_run: true}",
         without="as each of its keys says",
@@ -218,6 +222,12 @@ TYPE_KEYS: Final[Keys] = {
         "It is blocked, for a person to look at.",
         "false", default="true",
     ),
+    "done": Key(
+        "`close` or `review`",
+        "What becomes of an issue of Beads once it is answered: closed, or labelled `ygg-answered` "
+        "and left open for a person to look at.",
+        "review", without="as `done` of `beads:` says",
+    ),
 }  # fmt: skip
 
 DISPATCHER_KEYS: Final[Keys] = {
@@ -287,3 +297,49 @@ RETENTION_KEYS: Final[Keys] = {
     "artifacts": Key(_KEPT, "Answers, as files.", "forever", default="90d"),
     "journal": Key(_KEPT, "Rows of the journal.", "1d", default="90d"),
 }
+
+BEADS_KEYS: Final[Keys] = {
+    "path": Key(
+        "path", "The folder of the project: the one with `.beads` in it.", "~/work/project",
+        without="found from the working folder upwards",
+    ),
+    "actor": Key(
+        "name without blanks",
+        "Who claims issues. It must stay the same: what an earlier name claimed is somebody else's.",
+        "ygg@skadi", without="`ygg@` and the name of the machine",
+    ),
+    "labels": Key(
+        "list of texts",
+        "Issues with one of these labels are taken, and those with a label that means a type. Not "
+        "beside `take: all`.",
+        "[for-ygg]", default="[]",
+    ),
+    "take": Key(
+        "`labelled` or `all`",
+        "`all`: every issue that is ready is taken, labelled or not. Epics are never taken.", "all",
+        default="labelled",
+    ),
+    "done": Key(
+        "`close` or `review`",
+        "What becomes of an issue once it is answered, unless its type says otherwise: closed, or "
+        "labelled `ygg-answered` and left open, and not taken again until a person removes that "
+        "label.",
+        "review", default="close",
+    ),
+    "poll_seconds": Key(
+        "duration, from 1 to 1h",
+        "The safety net: how often to look although nothing changed in `.beads/`. A look costs "
+        "half a second of a processor.",
+        "5m", default="60",
+    ),
+    "command": Key(
+        "program", "The `bd` to run: a name that is looked for in `PATH`, or a path.",
+        "/usr/local/bin/bd", default="bd",
+    ),
+    "timeout": Key(
+        "duration, from 1 to 1h",
+        "One call may take so long; then it is ended, and made again later. `bd` itself may wait "
+        "for a lock for 20 to 60 seconds.",
+        "2m", default="60s",
+    ),
+}  # fmt: skip

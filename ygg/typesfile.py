@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from ygg.beadsfile import DONES
 from ygg.dispatcherfile import read_path
 from ygg.fleet import BUILT_IN_TYPES, FALLBACK_TYPE, HostSettings, Option, TypeSettings
 from ygg.hostskeys import TYPE_KEYS
 from ygg.routing import WORD
 from ygg.tasks import Json
 from ygg.yamlreader import Reader, Section, Value, short, shown
-from ygg.yamlvalues import flag, json, listed, prose, seconds, word
+from ygg.yamlvalues import choice, flag, json, listed, prose, seconds, word
 
 #: Names of hosts and types: they stand in addresses, labels of metrics and `HOST/MODEL`.
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -111,6 +112,7 @@ def _read_type(key: Value, entry: Value, hosts: Mapping[str, HostSettings], fold
         environment=section.read("environment", _environment, usual.environment),
         python=section.read("python", _python, usual.python),
         repeat=section.read("repeat", flag, usual.repeat),
+        done=section.read("done", choice(DONES), usual.done),
         line=key.line,
     )
     return _Found(

@@ -14,6 +14,7 @@ from ygg.cli import make_parser
 from ygg.fleet import Fleet
 from ygg.hostsfile import HostsFileError, parse_fleet
 from ygg.hostskeys import (
+    BEADS_KEYS,
     DISPATCHER_KEYS,
     GPU_KEYS,
     HOST_KEYS,
@@ -39,6 +40,7 @@ PLACES: dict[str, tuple[Keys, str]] = {
     "type": (TYPE_KEYS, f"{_FLEET}}}\ntypes: {{t: {{@}}}}"),
     "dispatcher": (DISPATCHER_KEYS, f"{_FLEET}}}\ndispatcher: {{@}}"),
     "retention": (RETENTION_KEYS, f"{_FLEET}}}\ndispatcher: {{retention: {{@}}}}"),
+    "beads": (BEADS_KEYS, f"{_FLEET}}}\nbeads: {{@}}"),
     "autoscaler": (AUTOSCALER_KEYS, f"{_FLEET}}}\nautoscaler: {{@}}"),
 }
 #: Keys that can't stand alone, with what they need.

@@ -24,7 +24,7 @@ FULL: Final = re.sub(
     re.sub(
         r"^  # (  |translation:|ocr:|triage:)",
         r"  \1",
-        re.sub(r"^# (dispatcher:|autoscaler:|  \w)", r"\1", _EXAMPLE, flags=re.MULTILINE),
+        re.sub(r"^# (dispatcher:|beads:|autoscaler:|  \w)", r"\1", _EXAMPLE, flags=re.MULTILINE),
         flags=re.MULTILINE,
     ),
     flags=re.MULTILINE,
@@ -92,6 +92,7 @@ def test_the_good_file_is_good_and_uses_every_section() -> None:
     assert "ocr" in fleet.types
     assert fleet.autoscaler
     assert fleet.dispatcher.state is not None
+    assert fleet.beads.actor is not None
 
 
 @st.composite
