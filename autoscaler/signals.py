@@ -12,9 +12,14 @@ import math
 import statistics
 from collections import deque
 from dataclasses import dataclass, fields
+from typing import Final
 
 from autoscaler.observed import Memory, MemoryMode, Signals
 from autoscaler.settings import Settings
+
+#: From so much of a window on its samples stand for all of it: the first is as old as the scrapes
+#: are apart.
+_WINDOW_SEEN: Final = 0.75
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,11 +151,20 @@ class HostWindow:
         return bool(self._queue) and self._queue[-1].active > 0
 
     def _binding(self, now: float) -> float:
-        """The share of the window's samples in which the limit of now had been reached."""
+        """The share of the window's samples in which the limit of now had been reached.
+
+        After a gap (the dispatcher was away, the process was stopped) the few that there are don't
+        stand for a window: what was not seen counts against growth.
+        """
         samples = [s for s in self._queue if s.at > now - self._span]
+        if not samples:
+            return 0.0
         limit = self._queue[-1].limit
         reached = sum(1 for s in samples if s.active >= limit)
-        return reached / len(samples) if samples else 0.0
+        if len(samples) == len(self._queue):
+            return reached / len(samples)  # all that there ever was: the rule waits for a window
+        seen = min(1.0, (now - samples[0].at) / (_WINDOW_SEEN * self._span))
+        return seen * reached / len(samples)
 
     def _rates(self, now: float) -> tuple[tuple[float, ...], bool]:
         """Throughput of the pieces of the window that samples cover, the latest last."""

@@ -79,9 +79,10 @@ class WebSources:
     ) -> None:
         loop = asyncio.get_running_loop()
         due, failures = loop.time() + first, 0
+        place = _Place(session, source)
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
-            sighting = await self._look(session, source)
+            sighting = await self._look(place)
             take(sighting)
             failures = failures + 1 if sighting.trouble and not sighting.is_absent else 0
             # One that is missed once is asked again in its turn, one that is dead less often.
@@ -90,15 +91,13 @@ class WebSources:
             # What was missed is not made up for.
             due = max(due + pause, loop.time())
 
-    async def _look(self, session: aiohttp.ClientSession, source: Source) -> Sighting:
+    async def _look(self, place: _Place) -> Sighting:
         loop = asyncio.get_running_loop()
-        parts = urlsplit(source.url)
-        root = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
-        path = (parts.path or "/metrics") + (f"?{parts.query}" if parts.query else "")
+        source, root, path = place.source, place.root, place.path
         try:
-            key = None if source.key is None else resolve_secret(source.key)
+            client = place.client()
             async with self._room:
-                body = await Client(session, root, api_key=key).fetch(path)
+                body = await client.fetch(path)
         except SecretError as error:
             return Sighting(source=source, at=loop.time(), trouble=str(error))
         except Failure as failure:
@@ -115,6 +114,27 @@ class WebSources:
             why = f"{root}: the page has more than {BODY_BYTES_MAX >> 20} MiB"
             return Sighting(source=source, at=loop.time(), trouble=why)
         return Sighting(source=source, at=loop.time(), text=body.decode(errors="replace"))
+
+
+class _Place:
+    """Where a source is, taken apart once: hundreds are asked every few seconds."""
+
+    def __init__(self, session: aiohttp.ClientSession, source: Source) -> None:
+        self.source = source
+        parts = urlsplit(source.url)
+        self.root = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+        self.path = (parts.path or "/metrics") + (f"?{parts.query}" if parts.query else "")
+        self._session = session
+        self._client: Client | None = None
+
+    def client(self) -> Client:
+        """A key is looked up each time: it may have become another. Raises SecretError, Failure."""
+        if self.source.key is not None:
+            key = resolve_secret(self.source.key)
+            return Client(self._session, self.root, api_key=key)
+        if self._client is None:
+            self._client = Client(self._session, self.root)
+        return self._client
 
 
 async def follow_dispatcher(dispatcher: Dispatcher, take: Taker, every: float) -> None:

@@ -6,8 +6,8 @@ I/O: what was fetched is handed in, and what was decided is carried out, by loop
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from autoscaler.observed import MemoryMode, Signals
@@ -34,6 +34,13 @@ _MODE_UNKNOWN: Final = (
 )
 _FROZEN: Final = "it repeats itself to the last digit while tasks run: it is frozen, restart it"
 _ABSURD: Final = "it said what can't be"
+#: Of a trouble, so much is told with a decision.
+_TROUBLE_MAX: Final = 400
+#: Decisions that come of not seeing, with the sources to which that may be due.
+_BLIND: Final = {
+    Reason.GPU_STALE: (Kind.EXPORTER, Kind.ENGINE),
+    Reason.QUEUE_STALE: (Kind.DISPATCHER,),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +79,11 @@ class Watched:
     #: Requests that waited, and that were there at all, in the model servers: each times seconds.
     engine_waited: float = 0.0
     engine_ran: float = 0.0
+
+    def trouble(self, kinds: Sequence[Kind]) -> str:
+        """What is wrong with the first of these sources that has a trouble; empty: nothing is known."""
+        found = next((self.troubles[kind] for kind in kinds if self.troubles.get(kind)), "")
+        return found if len(found) <= _TROUBLE_MAX else f"{found[:_TROUBLE_MAX]}..."
 
     @property
     def mode(self) -> MemoryMode | None:
@@ -229,6 +241,8 @@ class Watch:
             if signals is None:
                 continue
             host.state, decision = decide(self.settings, host.state, signals)
+            if decision.reason in _BLIND and (why := host.trouble(_BLIND[decision.reason])):
+                decision = replace(decision, evidence={**decision.evidence, "trouble": why})
             dry_run = self.settings.dry_run or host.target.dry_run
             host.decided = Decided(host=name, signals=signals, decision=decision, dry_run=dry_run)
             decisions.append(host.decided)

@@ -25,6 +25,11 @@ def _since(age: float) -> str:
     return f"for {seconds(age)}" if math.isfinite(age) else "so far"
 
 
+def _trouble(record: Record) -> str:
+    why = record.evidence.get("trouble")
+    return f": {why}" if isinstance(why, str) and why else ""
+
+
 def _memory(record: Record) -> str:
     memory = record.signals.memory
     cache = "the KV cache" if record.signals.memory_mode is MemoryMode.KV else "memory"
@@ -64,7 +69,9 @@ _WHY: Final[Mapping[Reason, _Tell]] = {
     Reason.HOST_FAILURES: lambda r, _: (
         f"the host failed {r.signals.host_failures} task(s) that it had taken: often memory"
     ),
-    Reason.GPU_STALE: lambda r, _: f"nothing new was heard of its GPU {_since(r.signals.gpu_age)}",
+    Reason.GPU_STALE: lambda r, _: (
+        f"nothing new was heard of its GPU {_since(r.signals.gpu_age)}{_trouble(r)}"
+    ),
     Reason.MEMORY_AT_MIN: lambda r, s: (
         f"{_memory(r)}, over {_memory_limit(r, s)}, and the limit is at its minimum already"
     ),
@@ -74,7 +81,7 @@ _WHY: Final[Mapping[Reason, _Tell]] = {
     Reason.SHRINK_COOLDOWN: lambda r, _: f"{_memory(r)}, and the last shrink is just done",
     Reason.MEMORY_HIGH: lambda r, s: f"{_memory(r)}, over {_memory_limit(r, s)}",
     Reason.QUEUE_STALE: lambda r, _: (
-        f"nothing new was heard of the dispatcher {_since(r.signals.queue_age)}"
+        f"nothing new was heard of the dispatcher {_since(r.signals.queue_age)}{_trouble(r)}"
     ),
     Reason.WARMING_UP: lambda _, __: "it has not watched for a whole window yet",
     Reason.PROBING: lambda r, _: f"the last step up is on trial: {_trial(r)}",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
+from autoscaler.explain import sentences, story_of
 from autoscaler.loop import Lead
 from autoscaler.settings import Settings
-from autoscaler.sightings import Kind
+from autoscaler.sightings import Kind, Sighting, Source
+from autoscaler.words import why
 from tests.autoscaler import pages
 from tests.autoscaler.worlds import HOSTS, World
 from tests.worlds import run_virtual
@@ -40,6 +43,13 @@ def test_each_interval_has_one_call_with_all_hosts() -> None:
     assert {order.interval for order in orders} == {15.0}
     # The dispatcher's page has one of them: nothing is known of the other.
     assert [set(order.hosts) for order in orders] == [{"h"}] * 4
+
+
+def test_hosts_that_share_slots_have_one_decision_by_the_name_of_the_one_that_has_them() -> None:
+    text = HOSTS[:-1] + ", g: {url: 'http://h:1', api: ollama, shares: h}}"
+    world = story(World(text=text), passing(80))
+    assert {name for order in world.orders for name in order.hosts} == {"h"}
+    assert world.limit == 3
 
 
 def test_low_utilization_with_a_queue_grows_once_a_window_was_seen() -> None:
@@ -75,6 +85,10 @@ def test_a_dead_exporter_holds() -> None:
     world = story(World(), tell)
     assert world.reasons[-10:] == ["gpu_stale"] * 10
     assert world.watch.hosts["h"].troubles[Kind.EXPORTER] == "it is broken"
+    # The dispatcher is told why, for `ygg status`, and so are the records.
+    last = [order for order in world.orders if order.hosts][-1].hosts["h"]
+    assert last.evidence["trouble"] == world.records[-1].evidence["trouble"] == "it is broken"
+    assert why(world.records[-1], Settings()).endswith(": it is broken")
 
 
 def test_a_frozen_exporter_is_as_good_as_none() -> None:
@@ -120,6 +134,56 @@ def test_absurd_numbers_of_an_exporter_never_move_a_limit(used: float) -> None:
     world = story(World(used=used), passing(400))
     assert world.limit == 2
     assert not {"low_utilization", "wait", "memory_high"} & set(world.reasons)
+
+
+def test_a_stop_of_the_process_is_no_evidence() -> None:
+    """Its clock goes on while it stands still (SIGSTOP, a machine that sleeps)."""
+    world = World()
+    watch, turn = world.watch, itertools.count()
+
+    def looks(at: float) -> None:
+        for source, text in (
+            (Source(kind=Kind.DISPATCHER, url=""), pages.dispatcher("h")),
+            (watch.sources()[0], pages.ours(0.4, 4e9 + next(turn))),
+        ):
+            watch.take(Sighting(source=source, at=at, text=text))
+
+    for at in range(0, 46, 5):
+        looks(float(at))
+    assert [d.decision.reason for d in watch.decide(46.0)] == ["warming_up"]
+    assert [d.decision.reason for d in watch.decide(2000.0)] == ["gpu_stale"]
+    looks(2001.0)  # one sample, in which the limit was reached, is no window
+    decided = watch.decide(2002.0) + watch.decide(2017.0)
+    assert {d.decision.action for d in decided} == {"hold"}
+    for at in range(2006, 2062, 5):
+        looks(float(at))
+    assert [d.decision.reason for d in watch.decide(2062.0)] == ["low_utilization"]
+
+
+def test_a_jump_of_the_wall_clock_changes_no_decision() -> None:
+    jumps = itertools.cycle([1e9, 0.0, 4e9])
+    usual, jumping = World(), World(wall=lambda: next(jumps))
+    for world in (usual, jumping):
+        story(world, passing(200))
+    assert jumping.reasons == usual.reasons
+    assert {record.at for record in jumping.records} == {1e9, 0.0, 4e9}
+    told = story_of(jumping.records)
+    assert told is not None
+    assert list(sentences(told, Settings(), 5.0))
+
+
+def test_a_dispatcher_that_begins_anew_moves_nothing_by_its_counters() -> None:
+    """They fall to 0; so does what was counted of failures."""
+
+    async def tell(world: World) -> None:
+        world.queue.update(tokens_total=1e6, runs_total=900, failures_total=40)
+        await world.passes(100)
+        world.queue.update(tokens_total=5.0, runs_total=0, failures_total=0)
+        await world.passes(60)
+
+    world = story(World(util=0.8, queue={"oldest_wait_seconds": 5.0}), tell)
+    assert world.limit == 2
+    assert "host_failures" not in world.reasons
 
 
 def test_the_second_of_two_watches_on_and_takes_over() -> None:

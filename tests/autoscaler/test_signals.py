@@ -63,6 +63,20 @@ def test_binding_counts_the_samples_that_reached_the_limit_of_now() -> None:
     assert seen.binding == pytest.approx(6 / 12)
 
 
+def test_a_few_samples_after_a_gap_do_not_stand_for_a_window() -> None:
+    window = HostWindow(Settings())
+    for at in (0.0, 5.0, 10.0, 300.0, 305.0):
+        window.add_queue(replace(QUEUE, at=at))
+    seen = window.signals(306.0)
+    assert seen is not None
+    assert seen.binding < 0.2
+    for at in range(310, 361, 5):
+        window.add_queue(replace(QUEUE, at=float(at)))
+    seen = window.signals(361.0)
+    assert seen is not None
+    assert seen.binding == 1.0
+
+
 def test_counters_that_reset_begin_anew_at_0() -> None:
     reset = window(tokens_total=lambda at: 10 * at if at < 32 else 10 * (at - 35))
     seen = reset.signals(60.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -51,13 +51,14 @@ class World:
     holder: str | None = None
     frozen: bool = False
     disk_is_full: bool = False
+    wall: Callable[[], float] = lambda: 1000.0
     orders: list[Order] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._turns = itertools.count()
         self.watch = Watch(self.settings, targets_of(fleet(self.text)))
-        self.loop = Loop(self.watch, self, self, self, holder="us", wall=lambda: 1000.0)
+        self.loop = Loop(self.watch, self, self, self, holder="us", wall=self.wall)
 
     # -- Sources ---------------------------------------------------------------------------------
 

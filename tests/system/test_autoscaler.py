@@ -118,9 +118,9 @@ class Machine:
     def tasks_end(self) -> None:
         self.servers.gate(self.server, is_open=True)
 
-    def host(self) -> dict[str, Any]:
-        (host,) = self.dispatcher.client.call("GET", "/v1/hosts")["hosts"]
-        found: dict[str, Any] = host
+    def host(self, name: str = "h") -> dict[str, Any]:
+        hosts = self.dispatcher.client.call("GET", "/v1/hosts")["hosts"]
+        found: dict[str, Any] = next(host for host in hosts if host["name"] == name)
         return found
 
     def limit(self) -> int:
@@ -134,6 +134,7 @@ def machine(
     *,
     slots: str,
     more: str = "",
+    also: str = "",
     card: Mapping[str, object] | None = None,
     command: Sequence[str] = ("loop", "--async"),
 ) -> Iterator[Machine]:
@@ -143,7 +144,7 @@ def machine(
         servers.gate(server, is_open=False)
         with standing_in(tmp_path, **(card or {})) as (driver, exporter):
             state = tmp_path / "state"
-            text = hosts_yaml(server, exporter, slots=slots, more=more)
+            text = hosts_yaml(server, exporter, slots=slots, more=more) + also
             with daemon(state, text, command=command) as dispatcher:
                 tasks = [{"title": f"task {number}"} for number in range(20)]
                 dispatcher.client.call("POST", "/v1/tasks", tasks)
@@ -178,6 +179,7 @@ def test_memory_over_its_threshold_shrinks_and_a_queue_at_low_utilization_grows(
         assert m.limit() > 2
         grown = next(r for r in scaler.decisions() if r.action == "grow")
         assert (grown.reason, grown.limit, grown.wanted) == ("low_utilization", 2, 3)
+        assert grown.signals.util == pytest.approx(0.4)
         assert grown.effect == "resized"
 
         limit = m.limit()
@@ -246,6 +248,11 @@ def test_an_exporter_that_is_killed_holds_the_limit(tmp_path: Path) -> None:
         assert 'ygg_autoscaler_alert{host="h",reason="gpu_stale"} 1.0' in scaler.get("/metrics")
         said = ygg_autoscaler(m, "explain", "h").stdout
         assert "nothing new was heard of its GPU" in said
+        assert "Connect call failed" in said
+        until(lambda: m.host()["decision"]["reason"] == "gpu_stale")
+        shown = ygg("status", "--url", m.dispatcher.url).stdout
+        assert "autoscaler: keep 2 (gpu stale)" in shown
+        assert "the autoscaler leaves h at 2: it heard nothing new of its GPU for" in shown
 
 
 def test_a_dispatcher_that_is_killed_is_waited_for(tmp_path: Path) -> None:
@@ -277,6 +284,47 @@ def test_the_second_autoscaler_watches_and_takes_over(tmp_path: Path) -> None:
             assert "holds the lease" in second.log.read_text()
             first.process.kill()  # nothing is given back
             until(lambda: json.loads(second.get("/livez"))["standing"] == "leads")
+
+
+def test_two_servers_on_one_card_are_one_host(tmp_path: Path) -> None:
+    others = Servers()
+    try:
+        other = others.start("g")
+        others.gate(other, is_open=False)
+        sharing = f"}}, g: {{url: '{other.url}', api: ollama, model: m, shares: h"
+        types = "types: {general: {run: [h]}, reasoning: {run: [g]}}\n"
+        card = {"0.memory_used": 2_000_000_000}
+        slots = "{start: 2, min: 1, max: 3}"
+        with machine(tmp_path, slots=slots, more=sharing, also=types, card=card) as m:
+            urgent = {"title": "a proof", "type": "reasoning", "priority": 0}
+            m.dispatcher.client.call("POST", "/v1/tasks", [urgent])
+            with autoscaler(m.state, m.dispatcher.url) as scaler:
+                # Both of h's slots are taken by h; the third, that it got for the two, goes to g.
+                until(lambda: other.running == 1)
+                until(lambda: scaler.decisions()[-1].signals.active == 3)
+                assert {record.host for record in scaler.decisions()} == {"h"}
+                assert m.host("h")["limit"] == 3
+                assert m.host("g")["decision"] is None
+                said = ygg_autoscaler(m, "explain", "g")
+                assert (said.returncode, "ask for h" in said.stderr) == (2, True)
+                others.gate(other, is_open=True)
+                m.tasks_end()
+    finally:
+        others.close()
+
+
+def test_a_disk_that_is_full_costs_the_records_and_that_is_told(tmp_path: Path) -> None:
+    with machine(tmp_path, slots="{start: 2, min: 1, max: 4}") as m:
+        records = m.state / "autoscaler"
+        records.mkdir()
+        (records / "decisions.jsonl").symlink_to("/dev/full")
+        with autoscaler(m.state, m.dispatcher.url) as scaler:
+            until(lambda: m.limit() > 2)
+            assert "event=records_lost" in scaler.log.read_text()
+            assert "No space left on device" in scaler.log.read_text()
+            lost = "ygg_autoscaler_records_lost_total "
+            until(lambda: float(scaler.get("/metrics").partition(f"\n{lost}")[2].split()[0]) > 0)
+            assert "Traceback" not in scaler.log.read_text()
 
 
 def test_a_dry_run_of_one_host_shows_and_does_not_touch(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from ygg.cli.story import age
 from ygg.health import Mode
 from ygg.printing import PRIORITY_NAMES, Cell, Paper, Tone, Toned, counted, priority_name, seconds
-from ygg.resizes import Effect
+from ygg.resizes import DecisionReason, Effect
 from ygg.shapes import (
     AutoscalerStatus,
     BlockedError,
@@ -20,6 +20,8 @@ from ygg.shapes import (
 )
 
 _INDENT: Final = "  "
+#: Decisions of an autoscaler that does not see.
+_BLIND: Final = (DecisionReason.GPU_STALE, DecisionReason.QUEUE_STALE)
 #: Of so many different errors there is a line each.
 _ERRORS: Final = 12
 #: Below so many columns headings are short.
@@ -145,6 +147,8 @@ def _decision(decision: DecisionStatus) -> tuple[str, Tone]:
     match decision.effect:
         case Effect.UNCHANGED:
             step = f"keep {decision.limit}"
+            if decision.reason in _BLIND:
+                tone = Tone.WARNING
         case Effect.RESIZED:
             pass
         case Effect.DRY_RUN:

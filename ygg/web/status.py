@@ -37,6 +37,7 @@ from ygg.shapes import (
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import PRIORITIES, Held, Lane, Status
 from ygg.version import VERSION
+from ygg.web import scaling
 from ygg.wire import rfc3339, told_time
 
 #: Of so many different errors of blocked tasks the sentences tell, and of so many damaged ones.
@@ -302,11 +303,7 @@ def _sentences(
 ) -> Iterator[str]:
     if store_trouble is not None:
         yield f"nothing can be accepted or started: {store_trouble}"
-    if autoscaler is not None and autoscaler.state == "silent":
-        yield (
-            f"the autoscaler {autoscaler.holder} is silent since {autoscaler.heard_at}: "
-            "limits stay where they are"
-        )
+    yield from scaling.sentences(autoscaler, hosts)
     for host in hosts:
         if host.up is Mode.DOWN:
             yield f"{host.name} is down since {host.down_since}: {host.reason}"
