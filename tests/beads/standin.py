@@ -143,7 +143,7 @@ def _folder() -> str:
 
 def _read(name: str) -> str:
     try:
-        with open(name, encoding="utf-8") as file:
+        with open(name, encoding="utf-8", newline="") as file:
             return file.read()
     except OSError as error:
         text = json.dumps({"error": f"reading file: {error}", "schema_version": 1}, indent=2)

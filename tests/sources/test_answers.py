@@ -241,6 +241,8 @@ def test_no_project_says_where_it_looked_and_what_to_do(note: str) -> None:
         "Error: failed to open database: database is locked (5) (SQLITE_BUSY)",
         '{"error": "database is locked", "schema_version": 1}',
         "Error: the database is locked by another dolt process",
+        "Error: embeddeddolt: another process holds the exclusive lock on /p/.beads",
+        "Error: dolt access lock timeout (shared, 5s): lock busy: held by another process",
     ],
 )
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

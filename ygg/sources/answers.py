@@ -60,6 +60,10 @@ class _Version(msgspec.Struct, frozen=True):
     version: str
 
 
+class _Commented(msgspec.Struct, frozen=True):
+    issue_id: str
+
+
 class _Error(msgspec.Struct, frozen=True):
     error: str
 
@@ -80,6 +84,14 @@ def issues(printed: bytes, *, call: str) -> tuple[Issue, ...]:
 def version(printed: bytes, *, call: str) -> str:
     """The version that `bd version --json` tells. Raises Garbage."""
     return _decoded(printed, _Version, call).version
+
+
+def check_comment(printed: bytes, issue_id: str, *, call: str) -> None:
+    """Raise Garbage unless this is what `comments add` prints of a comment on that issue."""
+    told = _decoded(printed, _Commented, call).issue_id
+    if told != issue_id:
+        what = f"the comment went to {_shown(told)}"
+        raise Garbage(what, where=call, way_out=f"look at it with `bd show {issue_id}`")
 
 
 def refusal(code: int, stdout: bytes, stderr: bytes, *, call: str, folder: str) -> SourceError:
@@ -140,12 +152,11 @@ _LOCKED: Final = (
     "database is locked",
     "database table is locked",
     "locked by another",
+    "holds the exclusive lock",
+    "access lock",
+    "lock busy",
     "lock is held",
-    "lock held",
-    "failed to acquire lock",
-    "could not acquire lock",
-    "database is read only",
-    "database is busy",
+    "another bd process is using the database",
 )
 _UNKNOWN: Final = ("unknown flag", "unknown shorthand flag", "unknown command")
 _VERSION: Final = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:[-+. ].*)?", re.DOTALL)

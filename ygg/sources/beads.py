@@ -1,0 +1,233 @@
+"""A Beads project as a source: what is asked of `bd`, in its words.
+
+Which issues become tasks, and what they are told, is decided by others; running `bd` is left to
+`bd`. After a write nothing is taken for granted: bd may say that it failed when it did not, and
+the other way round, so that a claim counts only when the issue shows it, and a report is told by
+looking first at what the issue already says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from ygg.sources import answers
+from ygg.sources.base import (
+    Call,
+    Change,
+    Close,
+    Garbage,
+    Issue,
+    Missing,
+    NoProject,
+    Refused,
+    Report,
+    Say,
+    SourceError,
+    WrongVersion,
+)
+from ygg.sources.bd import Bd, Printed
+from ygg.sources.watch import Watch
+
+#: Nothing else is put on a command line as an id.
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: Ids in one call.
+_IDS_MAX: Final = 100
+_IN_PROGRESS: Final = "in_progress"
+#: How `show` says of one id that there is no such issue.
+_GONE: Final = re.compile(r"no issues? found|not found", re.IGNORECASE)
+
+#: Which calls tell a report to an issue as it is now; None: it is gone.
+Telling = Callable[[Report, Issue | None], Sequence[Call]]
+
+
+class Beads:
+    """A `TaskSource`. Its calls wait for each other in `Bd`."""
+
+    def __init__(self, bd: Bd, watch: Watch, *, telling: Telling) -> None:
+        self._bd = bd
+        self._watch = watch
+        self._telling = telling
+
+    @property
+    def name(self) -> str:
+        return "beads"
+
+    async def ready(self) -> Sequence[Issue]:
+        """All of them: without `-n 0` it would stop at a hundred."""
+        printed = await self._bd.ask("ready", "--json", "-n", "0", "--exclude-type=epic")
+        return self._bd.issues(printed)
+
+    async def mine(self) -> Sequence[Issue]:
+        printed = await self._bd.ask(
+            *("list", "--json", f"--status={_IN_PROGRESS}", f"--assignee={self._bd.actor}"),
+            *("-n", "0"),
+        )
+        return self._bd.issues(printed)
+
+    async def show(self, ids: Sequence[str]) -> Mapping[str, Issue]:
+        found: dict[str, Issue] = {}
+        for some in _in_parts(ids):
+            found |= await self._shown(some)
+        return found
+
+    async def claim(self, ids: Sequence[str]) -> Mapping[str, str | None]:
+        told: dict[str, str | None] = {}
+        for some in _in_parts(ids):
+            told |= await self._claimed(some)
+        return told
+
+    async def hand_back(self, ids: Sequence[str]) -> None:
+        ours = [one for one, issue in (await self.show(ids)).items() if self._is_ours(issue)]
+        for some in _in_parts(ours):
+            change = Change(status="open", assignee="")
+            printed = await self._bd.run("update", *_flags(change), "--json", "--", *some)
+            # It may have refused one that a person took, closed or deleted just now.
+            if printed.code != 0 and any(map(self._is_ours, (await self._shown(some)).values())):
+                raise self._bd.refusal(printed)
+
+    async def tell(self, report: Report) -> None:
+        issue = (await self.show((report.issue_id,))).get(report.issue_id)
+        for call in self._telling(report, issue):
+            await self._told(report.issue_id, call)
+
+    async def changed(self) -> None:
+        await self._watch.changed()
+
+    def _is_ours(self, issue: Issue) -> bool:
+        return issue.status == _IN_PROGRESS and issue.assignee == self._bd.actor
+
+    async def _shown(self, ids: tuple[str, ...]) -> dict[str, Issue]:
+        printed = await self._bd.run("show", "--json", "--", *ids)
+        try:
+            shown = self._bd.issues(printed)
+        except Garbage:
+            if printed.code == 0:
+                raise
+            shown = ()
+        missing = set(ids) - {issue.id for issue in shown}
+        if unsaid := sorted(one for one in missing if not _is_gone(one, printed, shown)):
+            if printed.code != 0:
+                raise self._bd.refusal(printed)
+            what = f"the answer says nothing of {', '.join(unsaid)}"
+            raise Garbage(what, where=printed.call, way_out="run it by hand")
+        return {issue.id: issue for issue in shown if issue.id in ids}
+
+    async def _claimed(self, ids: tuple[str, ...]) -> dict[str, str | None]:
+        try:
+            printed = await self._bd.run("update", "--claim", "--json", "--", *ids)
+            said = self._said_of_claims(ids, printed)
+        except (Missing, NoProject, WrongVersion):
+            raise
+        except SourceError as error:
+            said = dict.fromkeys(ids, str(error))  # it may have taken effect all the same
+        shown = await self._shown(ids)
+        return {one: self._why_not(shown.get(one), said.get(one)) for one in ids}
+
+    def _said_of_claims(self, ids: tuple[str, ...], printed: Printed) -> dict[str, str]:
+        """What was said against each claim. Raises the error that holds for all of them."""
+        said = _said_of_each(ids, printed)
+        if printed.code != 0 and not said:
+            raise self._bd.refusal(printed)
+        return said
+
+    def _why_not(self, issue: Issue | None, said: str | None) -> str | None:
+        """Why an issue is not ours, as it is shown; None: it is."""
+        if issue is None:
+            return "it is gone"
+        if self._is_ours(issue):
+            return None
+        if issue.assignee not in ("", self._bd.actor):
+            return f"{issue.assignee} has it"
+        if issue.status != "open":
+            return f"it is {issue.status}"
+        return said or "bd does not show the claim yet"
+
+    async def _told(self, one: str, call: Call) -> None:
+        _check(one)
+        match call:
+            case Say(text=text):
+                # By standard input: it may be longer than a command line, or begin with `--`.
+                data = text.encode("utf-8", "replace")
+                flags = ("--json", "--file=/dev/stdin")
+                printed = await self._bd.ask("comments", "add", *flags, "--", one, data=data)
+                answers.check_comment(printed.out, one, call=printed.call)
+            case Change():
+                printed = await self._bd.ask("update", *_flags(call), "--json", "--", one)
+                self._check_told(printed, one)
+            case Close(reason=reason):
+                printed = await self._bd.ask("close", f"--reason={reason}", "--json", "--", one)
+                self._check_told(printed, one)
+
+    def _check_told(self, printed: Printed, one: str) -> None:
+        """Exit code 0 of half a call tells nothing: the issue has to be in the answer."""
+        if all(issue.id != one for issue in self._bd.issues(printed)):
+            said = answers.words(b"", printed.err)
+            raise Refused(
+                f"{one} is not among what was changed{said and ': ' + said}",
+                where=printed.call,
+                way_out=f"look at it with `bd show {one}`",
+            )
+
+
+def found_upwards(start: Path) -> Path | None:
+    """The nearest folder that has a `.beads`, from `start` to the root."""
+    for folder in (start, *start.parents):
+        if (folder / ".beads").is_dir():
+            return folder
+    return None
+
+
+def _in_parts(ids: Sequence[str]) -> list[tuple[str, ...]]:
+    for one in ids:
+        _check(one)
+    once = tuple(dict.fromkeys(ids))
+    return [once[start : start + _IDS_MAX] for start in range(0, len(once), _IDS_MAX)]
+
+
+def _check(one: str) -> None:
+    if not _ID.fullmatch(one):
+        raise Refused(
+            f"{one[:140]!r} is no id of an issue",
+            where="bd",
+            way_out="ids begin with a letter or a digit, and have letters, digits, `.`, `_`, `-`",
+        )
+
+
+def _flags(change: Change) -> list[str]:
+    """Always with `=`: a value that begins with `--` is a value."""
+    flags = [f"--set-metadata={key}={value}" for key, value in change.metadata.items()]
+    flags += [f"--add-label={label}" for label in change.add_labels]
+    flags += [f"--remove-label={label}" for label in change.remove_labels]
+    if change.append_notes is not None:
+        flags.append(f"--append-notes={change.append_notes}")
+    if change.assignee is not None:
+        flags.append(f"--assignee={change.assignee}")
+    if change.status is not None:
+        flags.append(f"--status={change.status}")
+    return flags
+
+
+def _said_of_each(ids: Sequence[str], printed: Printed) -> dict[str, str]:
+    """Of a call about several ids: which line of standard error is about which."""
+    return {one: line for one in ids for line in _lines(printed) if _is_about(one, line)}
+
+
+def _is_gone(one: str, printed: Printed, shown: Sequence[Issue]) -> bool:
+    """Whether `show` says that there is no such issue; its task would be withdrawn for that.
+
+    bd also takes the beginning of an id for another that is longer: that one was not asked for.
+    """
+    return any(_is_about(one, line) and _GONE.search(line) for line in _lines(printed)) or any(
+        one in issue.id for issue in shown if issue.id != one
+    )
+
+
+def _is_about(one: str, line: str) -> bool:
+    return re.search(rf"(?<![\w.-]){re.escape(one)}(?![\w.-])", line) is not None
+
+
+def _lines(printed: Printed) -> list[str]:
+    return printed.err.decode(errors="replace").splitlines()
