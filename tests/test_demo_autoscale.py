@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,21 +98,30 @@ def look(at: float, **hosts: HostLook) -> Look:
     return Look(at=at, hosts=hosts, waiting={}, closed={})
 
 
-def looks(*parts: tuple[int, float], host: str = "a", every: float = 1.0) -> list[Look]:
-    """Looks a second apart: (limit, tokens a second) for ten seconds each; a task is 10 tokens."""
-    found, tokens, at = [], 0.0, 0.0
+def looks(
+    *parts: tuple[int, float], host: str = "a", every: float = 1.0, others: float = 0.0
+) -> list[Look]:
+    """Looks a second apart: (limit, tokens a second) for ten seconds each; a task is 10 tokens.
+
+    The server has one core; or, where others have so many, one for 20 tokens a second.
+    """
+    found, tokens, at, cpu = [], 0.0, 0.0, 0.0
     for limit, rate in parts:
         for _ in range(10):
-            one = HostLook(limit=limit, active=limit, tokens=tokens, closed=tokens / 10)
-            found.append(look(at, **{host: one}))
+            one = HostLook(
+                limit=limit, active=limit, tokens=tokens, closed=tokens / 10, cpu_seconds=cpu
+            )
+            found.append(replace(look(at, **{host: one}), others_seconds=others * at))
+            cpu += every * (rate / 20 if others else 1.0)
             tokens, at = tokens + rate * every, at + every
     return found
 
 
 class TestRates:
     def test_a_page_is_read_host_by_host_and_type_by_type(self) -> None:
-        read = throughput.read_look(PAGE, 3.5)
-        a = HostLook(limit=2, active=1, waiting=7, tokens=40.0, closed=5.0)
+        read = throughput.read_look(PAGE, 3.5, cpu_seconds={"a": 2.0}, busy=5.0)
+        a = HostLook(limit=2, active=1, waiting=7, tokens=40.0, closed=5.0, cpu_seconds=2.0)
+        assert read.others_seconds == 3.0
         assert read.hosts == {"a": a, "b": HostLook(limit=1)}
         assert read.waiting == {"general": 5, "reasoning": 0}
         assert read.closed == {"general": 3, "reasoning": 2}
@@ -124,8 +134,8 @@ class TestRates:
 
     def test_before_is_until_the_first_move_of_any_host_and_after_is_since_the_last(self) -> None:
         before, after = throughput.before_and_after(looks((1, 20), (2, 30), (3, 50)))
-        assert before == Rate(seconds=9.0, tokens=20.0, tasks=2.0)
-        assert after == Rate(seconds=9.0, tokens=50.0, tasks=5.0)
+        assert before == Rate(seconds=9.0, tokens=20.0, tasks=2.0, cores=1.0)
+        assert after == Rate(seconds=9.0, tokens=50.0, tasks=5.0, cores=1.0)
 
     def test_a_stretch_that_is_too_short_has_no_rate(self) -> None:
         assert throughput.rate(looks((1, 20))[:5]) is None
@@ -249,24 +259,30 @@ class TestVerdict:
     def test_a_step_that_went_back_is_called_a_right_result(self) -> None:
         text = verdict(looks((1, 20), (2, 20), (1, 20)), GROWN, WENT_BACK)
         assert "1 of 1 step up bought nothing and went back. That is a right result" in text
-        assert "bought nothing here that could be told from noise (+0% tokens/s)" in text
+        assert "bought nothing here that could be told from noise (+0% tokens a second)" in text
 
     def test_a_gain_is_told_as_one(self) -> None:
         text = verdict(looks((1, 20), (2, 30)), GROWN)
         assert (
             "All hosts together, until the first move: 20.0 tokens/s, 2.00 tasks/s (9 s)." in text
         )
-        assert "In all, the limits that were found give +50% tokens/s." in text
+        assert "In all, the limits that were found give +50% tokens a second." in text
 
     def test_a_loss_is_told_as_one(self) -> None:
-        assert "In all, it is less than before (-50% tokens/s)" in verdict(
+        assert "In all, it is less than before (-50% tokens a second)" in verdict(
             looks((1, 20), (2, 10)), GROWN
         )
 
     def test_what_differs_at_the_same_limit_is_noise_and_no_gain_is_claimed_within_it(self) -> None:
         text = verdict(looks((1, 20), (2, 20), (1, 26)), GROWN, WENT_BACK)
         assert "the difference (+30% on a) is not the limit's doing" in text
-        assert "could be told from noise (+30% tokens/s)" in text
+        assert "could be told from noise (+30% tokens a second)" in text
+
+    def test_no_gain_is_claimed_where_other_work_went_away_meanwhile(self) -> None:
+        text = verdict(looks((1, 20), (2, 30), others=0.5), GROWN)
+        assert "All else had 0.5 of 2 cores then, and 0.5 since, so tokens/s can't be" in text
+        assert "20.0 > 20.0 (+0%)" in text
+        assert "could be told from noise (+0% tokens for each processor second)" in text
 
     def test_that_nothing_moved_is_said(self) -> None:
         assert verdict(looks((1, 20))).startswith("No limit moved.")
@@ -281,7 +297,7 @@ class TestVerdict:
         for one in (GROWN, WENT_BACK):
             list(moves.take(one))
         _, row = telling.limits_table(looks((1, 20), (2, 20), (1, 22)), moves)
-        assert " ".join(row.split()) == "a 1 1 1 > 2 > 1 20.0 (9 s) 22.0 (9 s) +10%"
+        assert " ".join(row.split()) == "a 1 1 1 > 2 > 1 20.0 (9 s) 22.0 (9 s) 20.0 > 22.0 (+10%)"
 
 
 class TestSuccess:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from autoscaler.recorder import CURRENT
 from autoscaler.records import Record, decoded
 from ygg.demo import scaling, server, telling, throughput, work
@@ -134,7 +136,10 @@ def _under_load(
     began = time.monotonic()
     with gauges(seconds, len(work.HOSTS)) as live:
         while (at := time.monotonic() - began) < seconds:
-            look = throughput.read_look(client.metrics(), at)
+            children.check()
+            look = throughput.read_look(
+                client.metrics(), at, cpu_seconds=_cpu_seconds(children), busy=_busy_seconds()
+            )
             looks.append(look)
             closed = throughput.closed_within(looks, scaling.QUEUE_SECONDS)
             if tasks := load.missing(look.waiting, closed):
@@ -146,10 +151,25 @@ def _under_load(
                 has_autoscaler = True
             _say_moves(live, records, moves, at)
             live.show(at, telling.host_lines(looks, _LATELY_SECONDS))
-            children.check()
             time.sleep(_LOOK_SECONDS)
         _say_moves(live, records, moves, at)
     return looks
+
+
+def _cpu_seconds(children: Children) -> Mapping[str, float]:
+    """Processor time that each server has had."""
+    servers = [child for child in children.running if child.name in work.HOSTS]
+    found = {}
+    for child in servers:
+        times = psutil.Process(child.process.pid).cpu_times()
+        found[child.name] = times.user + times.system
+    return found
+
+
+def _busy_seconds() -> float:
+    """Processor time that all programs of this machine have had."""
+    times = psutil.cpu_times()
+    return times.user + times.system + times.nice
 
 
 def _machine() -> str:

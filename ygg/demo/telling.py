@@ -19,6 +19,8 @@ from ygg.printing import counted, table_lines
 _RESIZED: Final = "resized"
 #: A difference smaller than that is none: two runs of the same differ by as much.
 _SAME_RATIO: Final = 0.05
+#: Other work that had more processors than that: tokens/s before and after can't be compared.
+_DISTURBED_CORES: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -116,18 +118,11 @@ def limits_table(looks: Sequence[Look], moves: Moves) -> Iterator[str]:
                 path,
                 _tokens(first.rate),
                 _tokens(last.rate),
-                _change(first.rate, last.rate) if given else "-",
+                _per_cpu_second(first.rate, last.rate),
             ]
         )
-    headings = [
-        "HOST",
-        "LIMIT AT START",
-        "AT THE END",
-        "MOVES",
-        "TOKENS/S AT FIRST",
-        "AT THE END",
-        "CHANGE",
-    ]
+    headings = ["HOST", "LIMIT AT START", "AT THE END", "MOVES"]
+    headings += ["TOKENS/S AT FIRST", "AT THE END", "TOKENS PER CPU SECOND"]
     yield from table_lines(headings, rows)
 
 
@@ -162,42 +157,59 @@ def verdict(looks: Sequence[Look], moves: Moves, *, cores: int) -> Iterator[str]
             f"{moves.bought_nothing} of {counted(moves.steps_up, 'step')} up bought nothing and went"
             " back. That is a right result: a slot that makes nothing faster only hides a queue."
         )
-    noise = dict(_noise(looks, moves))
+    if before is None or after is None:
+        return
+    disturbed = max(before.others, after.others) > _DISTURBED_CORES
+    if disturbed:
+        yield (
+            f"All else had {before.others:.1f} of {counted(cores, 'core')} then, and "
+            f"{after.others:.1f} since, so tokens/s can't be compared; tokens for each second of a "
+            f"processor that the servers had can: {_per_cpu_second(before, after)}."
+        )
+    noise = dict(_noise(looks, moves, disturbed=disturbed))
     if noise:
         shown = ", ".join(f"{change:+.0%} on {host}" for host, change in noise.items())
         yield (
             f"Where a host ended at the limit that it began with, the difference ({shown}) is not the "
             "limit's doing: so much is this machine's noise."
         )
-    if before is not None and after is not None and before.tokens:
-        yield _in_all(after.tokens / before.tokens - 1, noise, cores=cores)
+    risen = _risen(before, after, disturbed=disturbed)
+    if risen is not None:
+        yield _in_all(risen, noise, cores=cores, disturbed=disturbed)
 
 
-def _in_all(risen: float, noise: Mapping[str, float], *, cores: int) -> str:
-    """`risen`: of all hosts' tokens/s, as a ratio."""
+def _risen(before: Rate, after: Rate, *, disturbed: bool) -> float | None:
+    """What the moves brought, as a ratio; None: it can't be told."""
+    was = before.tokens_per_cpu_second if disturbed else before.tokens
+    now = after.tokens_per_cpu_second if disturbed else after.tokens
+    return now / was - 1 if was and now is not None else None
+
+
+def _in_all(risen: float, noise: Mapping[str, float], *, cores: int, disturbed: bool) -> str:
     shared = f"the three servers share {counted(cores, 'core')}"
+    much = f"{risen:+.0%} tokens {'for each processor second' if disturbed else 'a second'}"
     if abs(risen) <= max(_SAME_RATIO, *map(abs, noise.values()), 0.0):
         return (
-            f"In all, the moves bought nothing here that could be told from noise ({risen:+.0%} "
-            f"tokens/s): {shared}, and one task each keeps those busy."
+            f"In all, the moves bought nothing here that could be told from noise ({much}): "
+            f"{shared}, and one task each keeps those busy."
         )
     if risen > 0:
-        return f"In all, the limits that were found give {risen:+.0%} tokens/s."
+        return f"In all, the limits that were found give {much}."
     return (
-        f"In all, it is less than before ({risen:+.0%} tokens/s): {shared}, each is judged by its own "
+        f"In all, it is less than before ({much}): {shared}, each is judged by its own "
         "throughput, and so short a trial tells less than one of the rule's own."
     )
 
 
-def _noise(looks: Sequence[Look], moves: Moves) -> Iterator[tuple[str, float]]:
+def _noise(looks: Sequence[Look], moves: Moves, *, disturbed: bool) -> Iterator[tuple[str, float]]:
     """Of hosts whose limit went away and came back, by how much their throughput differs."""
     for host in moves.given:
         of_it = list(stretches(looks, host))
         first, last = of_it[0], of_it[-1]
         if len(of_it) == 1 or first.limit != last.limit or first.rate is None or last.rate is None:
             continue
-        if first.rate.tokens:
-            yield host, last.rate.tokens / first.rate.tokens - 1
+        if (risen := _risen(first.rate, last.rate, disturbed=disturbed)) is not None:
+            yield host, risen
 
 
 def _of_all(when: str, rate: Rate | None) -> str:
@@ -214,10 +226,13 @@ def _tokens(rate: Rate | None) -> str:
     return "-" if rate is None else f"{rate.tokens:.1f} ({rate.seconds:.0f} s)"
 
 
-def _change(before: Rate | None, after: Rate | None) -> str:
-    if before is None or after is None or not before.tokens:
+def _per_cpu_second(before: Rate | None, after: Rate | None) -> str:
+    if before is None or after is None:
         return "-"
-    return f"{after.tokens / before.tokens - 1:+.0%}"
+    was, now = before.tokens_per_cpu_second, after.tokens_per_cpu_second
+    if not was or now is None:
+        return "-"
+    return f"{was:.1f} > {now:.1f} ({now / was - 1:+.0%})"
 
 
 def constants_table(rows: Iterator[tuple[str, str, str]]) -> Iterator[str]:

@@ -26,6 +26,8 @@ class HostLook:
     #: Since the dispatcher began: tokens of answers, tasks closed.
     tokens: float = 0.0
     closed: float = 0.0
+    #: Processor time that its server has had.
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,8 @@ class Look:
     #: Tasks by type: those that wait, and those that were closed since the dispatcher began.
     waiting: Mapping[str, int]
     closed: Mapping[str, int]
+    #: Processor time that everything but the servers has had.
+    others_seconds: float = 0.0
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -48,6 +52,14 @@ class Rate:
     seconds: float
     tokens: float
     tasks: float
+    #: Processors that the servers had, and that all other work had.
+    cores: float = 0.0
+    others: float = 0.0
+
+    @property
+    def tokens_per_cpu_second(self) -> float | None:
+        """Comparable also where other work came or went meanwhile."""
+        return self.tokens / self.cores if self.cores > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +72,18 @@ class Stretch:
     seconds: float
 
 
-def read_look(page: str, at: float) -> Look:
-    """One page of /metrics."""
+def read_look(
+    page: str, at: float, *, cpu_seconds: Mapping[str, float] | None = None, busy: float = 0.0
+) -> Look:
+    """One page of /metrics.
+
+    Args:
+        page: its text.
+        at: seconds since the load began.
+        cpu_seconds: processor time that each host's server has had.
+        busy: processor time that all programs of the machine have had.
+    """
+    cpu_seconds = cpu_seconds or {}
     sums: dict[tuple[str, str, str], float] = {}
 
     def add(name: str, label: str, of: str, value: float) -> None:
@@ -92,6 +114,7 @@ def read_look(page: str, at: float) -> Look:
                 waiting=int(of("ygg_host_demand_tasks", host)),
                 tokens=of("ygg_tokens_total", host),
                 closed=of("ygg_tasks_finished_total", host),
+                cpu_seconds=cpu_seconds.get(host, 0.0),
             )
             for host in names
         },
@@ -100,6 +123,7 @@ def read_look(page: str, at: float) -> Look:
             type_: int(sums.get(("ygg_tasks_finished_total", "type", type_), 0.0))
             for type_ in types
         },
+        others_seconds=busy - sum(cpu_seconds.values()),
     )
 
 
@@ -132,6 +156,8 @@ def recent_rate(looks: Sequence[Look], host: str | None = None) -> Rate:
         seconds=seconds,
         tokens=sum(risen("tokens", name) for name in names) / seconds if seconds else 0.0,
         tasks=sum(risen("closed", name) for name in names) / seconds if seconds else 0.0,
+        cores=sum(risen("cpu_seconds", name) for name in names) / seconds if seconds else 0.0,
+        others=(last.others_seconds - first.others_seconds) / seconds if seconds else 0.0,
     )
 
 
