@@ -137,6 +137,8 @@ def _under_load(
     with gauges(seconds, len(work.HOSTS)) as live:
         while (at := time.monotonic() - began) < seconds:
             children.check()
+            # Before the look: a limit that is told of is one that the look has.
+            _say_moves(live, records, moves, at)
             look = throughput.read_look(
                 client.metrics(), at, cpu_seconds=_cpu_seconds(children), busy=_busy_seconds()
             )
@@ -149,10 +151,8 @@ def _under_load(
                     at, f"the autoscaler starts: {_start_autoscaler(children, hosts_file, client)}"
                 )
                 has_autoscaler = True
-            _say_moves(live, records, moves, at)
             live.show(at, telling.host_lines(looks, _LATELY_SECONDS))
             time.sleep(_LOOK_SECONDS)
-        _say_moves(live, records, moves, at)
     return looks
 
 
@@ -243,7 +243,7 @@ def _report(looks: list[Look], moves: telling.Moves, tasks: list[Seen], state: P
     print("\nEach limit that each host had, and what it gave:\n")
     print("\n".join(telling.stretches_table(looks)))
     print()
-    print("\n".join(telling.limits_table(looks, moves)))
+    print("\n".join(telling.limits_table(looks)))
     print("\nWhy each limit is what it is now:")
     print("\n".join(f"  {line}" for line in moves.reasons_now()))
     print()

@@ -102,14 +102,13 @@ def host_lines(looks: Sequence[Look], seconds: float) -> list[str]:
 # -- what it came to -----------------------------------------------------------------------------
 
 
-def limits_table(looks: Sequence[Look], moves: Moves) -> Iterator[str]:
+def limits_table(looks: Sequence[Look]) -> Iterator[str]:
     """Each host at the start and at the end."""
     rows = []
-    for name, host in looks[0].hosts.items():
+    for name in looks[0].hosts:
         of_it = list(stretches(looks, name))
         first, last = of_it[0], of_it[-1]
-        given = moves.given.get(name, [])
-        path = " > ".join(map(str, [host.limit, *given])) if given else "none"
+        path = " > ".join(str(stretch.limit) for stretch in of_it) if len(of_it) > 1 else "none"
         rows.append(
             [
                 name,
