@@ -284,6 +284,19 @@ class TestVerdict:
         assert "20.0 > 20.0 (+0%)" in text
         assert "could be told from noise (+0% tokens for each processor second)" in text
 
+    @pytest.mark.parametrize(("tokens", "seen"), [(30, "+50%"), (10, "-50%")])
+    def test_one_run_beside_other_work_is_never_called_a_gain_or_a_loss(
+        self, tokens: float, seen: str
+    ) -> None:
+        # The server has one core throughout, as in the undisturbed runs, and others come and go.
+        calm = looks((1, 20), (2, tokens))
+        busy = [replace(one, others_seconds=0.5 * one.at) for one in calm]
+        text = verdict(busy, GROWN)
+        assert f"In all, {seen} tokens for each processor second were seen, once" in text
+        assert "proves neither a gain nor a loss" in text
+        assert "the limits that were found give" not in text
+        assert "it is less than before" not in text
+
     def test_that_nothing_moved_is_said(self) -> None:
         assert verdict(looks((1, 20))).startswith("No limit moved.")
 

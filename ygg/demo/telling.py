@@ -192,6 +192,12 @@ def _in_all(risen: float, noise: Mapping[str, float], *, cores: int, disturbed: 
             f"In all, the moves bought nothing here that could be told from noise ({much}): "
             f"{shared}, and one task each keeps those busy."
         )
+    if disturbed:
+        # The same fleet beside other work gave +2 % in one run and +11 % in the next.
+        return (
+            f"In all, {much} were seen, once and beside other work: that proves neither a gain nor a "
+            "loss. Run it again with nothing else on this machine."
+        )
     if risen > 0:
         return f"In all, the limits that were found give {much}."
     return (
