@@ -26,7 +26,7 @@ from autoscaler.page_server import PageServer
 from autoscaler.sampler import Reading, Sampler, Source
 from ygg.addresses import HostPort, parse_host_port
 from ygg.cli.base import FAILED, at_least
-from ygg.cli.parsing import Help, Parser
+from ygg.cli.parsing import Help, Parser, unknown
 from ygg.cli.streams import no_text, open_streams
 from ygg.version import VERSION
 
@@ -126,7 +126,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser = make_parser()
     if (trouble := no_text(given)) is not None:
         parser.error(trouble)
-    args = parser.parse_args(given)
+    args, rest = parser.parse_known_args(given)
+    if rest:
+        parser.error(unknown(rest, parser))
     _check(args, parser)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s [%(name)s] %(levelname)s: %(message)s"

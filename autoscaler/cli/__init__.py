@@ -13,7 +13,7 @@ from typing import Final
 
 from autoscaler.cli.base import Failed, back, fail
 from ygg.cli.base import WRONG_USE, name
-from ygg.cli.parsing import Help, Parser
+from ygg.cli.parsing import Help, Parser, unknown
 from ygg.cli.streams import carried_out, no_text, open_streams
 from ygg.version import VERSION
 
@@ -39,15 +39,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (trouble := no_text(given)) is not None:
         return fail(trouble, WRONG_USE)
     parser = make_parser()
+    _know_the_first(given, parser)
     args, rest = parser.parse_known_args(given)
     used: argparse.ArgumentParser = getattr(args, "parser", parser)
     if rest:
-        used.error(f"unrecognized arguments: {' '.join(rest)}")
+        used.error(unknown(rest, used))
     if args.command is not None:
         for flag in _OF_RUNNING:
             if getattr(args, flag):
                 used.error(f"--{flag.replace('_', '-')} is for running it: leave it out here")
     return carried_out(partial(_run, args), fail)
+
+
+def _know_the_first(given: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """What stands behind a flag that nobody knows would be taken for the command."""
+    flag = given[0].partition("=")[0] if given else ""
+    known = [text for action in parser._actions for text in action.option_strings]  # noqa: SLF001 - argparse has no other way
+    if flag.startswith("--") and not any(text.startswith(flag) for text in known):
+        parser.error(unknown(given[:1], parser))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -12,6 +12,8 @@ from ygg import printing
 from ygg.cli.base import LATER_MAX, WRONG_USE, Wrong
 from ygg.cli.given import seconds
 from ygg.cli.whereabouts import find_url
+from ygg.client import WrongSettings
+from ygg.client.address import parse_url
 from ygg.fleet import DispatcherSettings, Fleet
 from ygg.hostsfile import HostsFileError, read_fleet
 from ygg.places import NoHostsFile, NoStore, Places, find_hosts_file, find_places
@@ -65,9 +67,11 @@ def fleet_if_there(args: argparse.Namespace) -> Fleet | None:
 def url_of(args: argparse.Namespace) -> str:
     """Where the dispatcher is, as `ygg` finds it. Raises Failed."""
     try:
-        return find_url(args.url, args.hosts, environ=os.environ, folder=Path.cwd())
-    except Wrong as error:
+        url = find_url(args.url, args.hosts, environ=os.environ, folder=Path.cwd())
+        parse_url(url)
+    except (Wrong, WrongSettings) as error:
         raise Failed(str(error), WRONG_USE) from error
+    return url
 
 
 def places_of(args: argparse.Namespace, fleet: Fleet | None) -> Places:

@@ -60,8 +60,9 @@ def kept(folder: Path, *records: Record) -> Path:
         (("--url", "http://", "explain", "fenrir"), 2, "is no address of a dispatcher"),
         (("--url", "http://"), 2, "is no address of a dispatcher"),
         (("histroy", "h"), 2, "no command 'histroy': did you mean 'history'? `ygg-autoscaler --h"),
-        (("--dry-run", "--lsiten"), 2, "unrecognized arguments: --lsiten; `ygg-a"),
-        (("history", "h", "--lsat", "3"), 2, "`ygg-autoscaler history --help` tells more"),
+        (("--lsiten", "x"), 2, "unrecognized arguments: --lsiten: did you mean '--listen'?"),
+        (("--dry-run", "--xyz"), 2, "unrecognized arguments: --xyz; `ygg-autoscaler --help` t"),
+        (("history", "h", "--lsat", "3"), 2, "--lsat 3: did you mean '--last'? `ygg-autoscaler h"),
         (("--dry-run", "history", "h"), 2, "--dry-run is for running it: leave it out here"),
         (("--listen", "a:1", "explain", "h"), 2, "--listen is for running it"),
         (("explain",), 2, "required: HOST"),
@@ -240,3 +241,6 @@ def test_ygg_itself_lists_its_commands_by_its_own_name(
     with pytest.raises(SystemExit):
         ygg(["statsu"])
     assert "did you mean 'status'? `ygg help` lists them" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ygg(["status", "--jsno"])
+    assert "--jsno: did you mean '--json'? `ygg status --help`" in capsys.readouterr().err

@@ -352,7 +352,7 @@ def test_a_source_without_a_reading_says_why() -> None:
         (["--device", "cpu", "--threads", "2"], "--threads is of one server: name it with --pid"),
         (["--device", "cpu", "--pid", "1", "--memory-budget", "inf"], "write 2GB or 512MiB"),
         (["--listen", "here"], "--listen: 'here': write HOST:PORT"),
-        (["--lsiten", "here:1"], "unrecognized arguments"),
+        (["--lsiten", "here:1"], "unrecognized arguments: --lsiten here:1: did you mean '--listen'?"),
         (["--listen", "\udce4:1"], "argument 2 is no text in UTF-8"),
     ],
 )  # fmt: skip

@@ -194,3 +194,14 @@ def test_every_setting_of_the_file_is_one_of_the_rule() -> None:
     from ygg.autoscalerfile import AUTOSCALER_KEYS
 
     assert set(AUTOSCALER_KEYS) == {field.name for field in fields(Settings)}
+
+
+def test_what_the_file_says_of_a_default_is_the_rules_own() -> None:
+    from ygg.autoscalerfile import AUTOSCALER_KEYS
+    from ygg.hostsfile import parse_fleet
+
+    for name, key in AUTOSCALER_KEYS.items():
+        if key.default:
+            text = f"hosts: {{h: {{url: 'http://h'}}}}\nautoscaler: {{{name}: {key.default}}}"
+            read = parse_fleet(text, "hosts.yaml").autoscaler
+            assert read[name] == getattr(Settings(), name), name

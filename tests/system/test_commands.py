@@ -393,7 +393,10 @@ def test_wrong_use_is_exit_code_2_and_says_what_to_do(
         (("pause", ""), "argument HOST: '' names nothing"),
         (("events", "--task", ""), "argument --task: '' names nothing"),
         (("priority", "7", "x"), "'7' is none of 0, 1, 2, 3, 4"),
-        (("status", "--hots"), "ygg status: unrecognized arguments: --hots; `ygg status --help`"),
+        (
+            ("status", "--hots"),
+            "unrecognized arguments: --hots: did you mean '--hosts'? `ygg status --",
+        ),
         (("status", "extra"), "ygg status: unrecognized arguments: extra"),
         (("--json", "status"), "flags stand behind the command: ygg COMMAND --json"),
         (("--url", "http://h:1", "status"), "flags stand behind the command: ygg COMMAND --url"),

@@ -31,7 +31,7 @@ from ygg.cli import (
     wait,
 )
 from ygg.cli.base import WRONG_USE, Commands, Run, fail, top_epilog
-from ygg.cli.parsing import Help, Parser
+from ygg.cli.parsing import Help, Parser, unknown
 from ygg.cli.streams import carried_out, no_text, open_streams
 from ygg.version import VERSION
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, rest = parser.parse_known_args(given)
     if rest and args.command != "demo":
         used: argparse.ArgumentParser = getattr(args, "parser", parser)
-        used.error(f"unrecognized arguments: {' '.join(rest)}")
+        used.error(unknown(rest, used))
     args.rest = rest
     run: Run | None = getattr(args, "run", None)
     if run is None:

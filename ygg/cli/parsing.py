@@ -42,6 +42,14 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, what)
 
 
+def unknown(rest: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """What is said of arguments that a command does not know."""
+    flag = rest[0].partition("=")[0]
+    known = [text for action in parser._actions for text in action.option_strings]  # noqa: SLF001 - argparse has no other way
+    nearest = near(flag, known) if flag.startswith("--") else ""
+    return f"unrecognized arguments: {' '.join(rest)}{nearest}"
+
+
 def near(text: str, known: Iterable[str]) -> str:
     """What may have been meant, to follow on what is wrong."""
     close = difflib.get_close_matches(text, list(known), n=1)
