@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ygg.dispatcherfile import path_below, read_path
-from ygg.fleet import BeadsSettings, Done
+from ygg.fleet import ANSWERED, BeadsSettings, Done
 from ygg.hostskeys import BEADS_KEYS
 from ygg.yamlreader import Value, shown
 from ygg.yamlvalues import choice, listed, seconds, word
 
-#: An issue with this label was answered, and waits for a person: it is never taken.
-ANSWERED: Final = "ygg-answered"
 DONES: Final[tuple[Done, ...]] = ("close", "review")
 _TAKES: Final[tuple[Literal["labelled", "all"], ...]] = ("labelled", "all")
 #: It stands on a command line, and is compared with what Beads says.

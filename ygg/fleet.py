@@ -16,6 +16,8 @@ from ygg.tasks import Json
 
 #: What becomes of an issue once it is answered: it is closed, or a person looks at it first.
 Done: TypeAlias = Literal["close", "review"]
+#: The label of an issue that was answered and waits for a person: it is not taken.
+ANSWERED: Final = "ygg-answered"
 
 
 class Option(NamedTuple):

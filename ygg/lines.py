@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 #: Bytes of one line that are kept; the rest of the line is dropped.
@@ -14,6 +15,15 @@ LINE_BYTES_MAX: Final = 2000
 def printable(text: str) -> str:
     """The text with all that could forge a line or move a cursor written as an escape."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+#: Characters that are no text: they move a cursor, or no store and no command line takes them.
+_NO_TEXT: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """Text of several lines, which end with LF; what is no text is a replacement character."""
+    return _NO_TEXT.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 class Lines:

@@ -6,12 +6,16 @@ what follows from a look at it to `plan`, what it is told to `telling`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from ygg.tasks import NORMAL_PRIORITY, Json
+
+#: What can be the id of an issue: it stands on command lines.
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class SourceError(Exception):
@@ -101,16 +105,18 @@ class Issue:
 
 
 class End(StrEnum):
-    """How a task of a source ended."""
+    """How a task of a source ended, or that its end no longer counts."""
 
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: It had failed, and a person here sent it back to its place.
+    RETRIED = "retried"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What a source is to be told of the end of one of its tasks."""
+    """What a source is to be told of one of its tasks."""
 
     #: Of the issue, in the source.
     issue_id: str

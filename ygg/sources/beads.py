@@ -15,6 +15,7 @@ from typing import Final
 
 from ygg.sources import answers
 from ygg.sources.base import (
+    ID,
     Call,
     Change,
     Close,
@@ -31,8 +32,6 @@ from ygg.sources.base import (
 from ygg.sources.bd import Bd, Printed
 from ygg.sources.watch import Watch
 
-#: Nothing else is put on a command line as an id.
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 #: Ids in one call.
 _IDS_MAX: Final = 100
 _IN_PROGRESS: Final = "in_progress"
@@ -188,7 +187,7 @@ def _in_parts(ids: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _check(one: str) -> None:
-    if not _ID.fullmatch(one):
+    if not ID.fullmatch(one):
         raise Refused(
             f"{one[:140]!r} is no id of an issue",
             where="bd",
