@@ -6,7 +6,9 @@ at every tick they oscillate and kill; the rest of this file is the least that m
 The branches stand in order of weight, and the first that applies wins: what protects stands
 before what improves, and missing evidence changes nothing.
 
-Learned memory is memory.py's, the judgement of a step trial.py's.
+Learned memory is memory.py's, the judgement of a step trial.py's. What was added to the rule as it
+was first written down, here and there, has its reason and what the simulated fleet
+(`python -m tests.simulation`) showed beside it: "Added:".
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final
 
 from autoscaler.memory import MemoryModel
 from autoscaler.observed import MemoryMode, Signals
 from autoscaler.settings import Settings
-from autoscaler.trial import Ceiling, Trial, Verdict, judge
+from autoscaler.trial import Ceiling, Throughput, Trial, Verdict, judge
 
 
 class Action(StrEnum):
@@ -57,6 +60,11 @@ class Reason(StrEnum):
     WAIT = "wait"
 
 
+#: A second shrink soon after the first takes so many times what seems needed, up to the quarter.
+#: Added: where another model came, what was learned of a task is too little. Memory failures after
+#: such a step, on 80 runs: 39 with what seems needed, 27 with three times as much.
+_AGAIN: Final = 3
+
 Evidence = Mapping[str, float | int | bool | str | None]
 
 
@@ -84,6 +92,8 @@ class State:
     model_memory: float | None = None
     was_down: bool = False
     trial: Trial | None = None
+    #: Throughput under the limit of now, while it holds work back.
+    steady: Throughput | None = None
     #: The last limit that failed, also after it expired: failing again holds longer.
     ceiling: Ceiling | None = None
     last_shrink: float = -math.inf
@@ -91,6 +101,8 @@ class State:
     last_failure_shrink: float = -math.inf
     #: Since when the server itself is the queue.
     server_full_since: float | None = None
+    #: Since when the KV cache was full at each look.
+    kv_full_since: float | None = None
     #: Memory just before the last shrink for memory's sake, until its effect was seen.
     shrunk_at: float | None = None
     #: Shrinks in a row that changed memory by next to nothing.
@@ -117,6 +129,10 @@ def _taken_in(settings: Settings, state: State, seen: Signals) -> State:
     state = replace(state, since=seen.now if state.since is None else state.since)
     state = _heeded_others(state, seen)
     state = _learned(settings, state, seen)
+    state = _measured(settings, state, seen)
+    kv_full = seen.memory_mode is MemoryMode.KV and _memory_is_high(settings, seen)
+    kv_since = seen.now if state.kv_full_since is None else state.kv_full_since
+    state = replace(state, kv_full_since=kv_since if kv_full else None)
     full = (seen.server_wait or 0.0) > settings.server_wait_urgent_ratio
     since = None if not full else state.server_full_since
     return replace(state, server_full_since=seen.now if full and since is None else since)
@@ -140,7 +156,7 @@ def _learned(settings: Settings, state: State, seen: Signals) -> State:
         # count as tasks' memory. It learns nothing at this tick: the model may still be loading.
         return replace(
             state,
-            memory=MemoryModel(),
+            memory=state.memory.anew,
             was_down=False,
             model_memory=seen.model_memory,
             ceiling=None if changed and state.model_memory is not None else state.ceiling,
@@ -153,8 +169,25 @@ def _learned(settings: Settings, state: State, seen: Signals) -> State:
         active=seen.active,
         forget_seconds=settings.memory_forget_seconds,
         drift_seconds=settings.floor_drift_seconds,
+        load_ratio=settings.load_ratio,
     )
     return replace(_effect_seen(settings, state, seen), memory=memory)
+
+
+def _measured(settings: Settings, state: State, seen: Signals) -> State:
+    steady = state.steady
+    same = steady is not None and steady.limit == seen.limit
+    if steady is None or not same or steady.are_tokens is not seen.rates_are_tokens:
+        steady = Throughput(limit=seen.limit, are_tokens=seen.rates_are_tokens, at=seen.now)
+        return replace(state, steady=steady)
+    if seen.queue_age > settings.stale_seconds:
+        return state
+    trial = state.trial
+    return replace(
+        state,
+        steady=steady.after(settings, seen),
+        trial=None if trial is None else trial.after(settings, seen),
+    )
 
 
 def _effect_seen(settings: Settings, state: State, seen: Signals) -> State:
@@ -219,7 +252,8 @@ def _memory_high(settings: Settings, seen: Signals) -> float:
 def _memory_is_high(settings: Settings, seen: Signals) -> bool:
     if seen.memory is None or seen.memory_mode is MemoryMode.OFF:
         return False
-    return seen.memory.high > _memory_high(settings, seen)
+    kv = seen.memory_mode is MemoryMode.KV
+    return (seen.memory.last if kv else seen.memory.high) > _memory_high(settings, seen)
 
 
 def _for_memory(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
@@ -228,17 +262,25 @@ def _for_memory(settings: Settings, state: State, seen: Signals) -> tuple[State,
     over = seen.memory.high - _memory_high(settings, seen)
     state = replace(state, trial=None)
     evidence: Evidence = {"futile_shrinks": state.futile}
+    kv = seen.memory_mode is MemoryMode.KV
+    if kv and seen.now - (state.kv_full_since or seen.now) < settings.memory_window_seconds:
+        # A KV cache that is full for a moment preempts a task, and is well again.
+        return _held(state, seen, Reason.MEMORY_HIGH, evidence)
     if seen.limit <= seen.min:
         return _held(state, seen, Reason.MEMORY_AT_MIN, evidence)
-    if seen.active > seen.limit:
+    # Where nothing new is heard of the queue, nobody knows whether it still drains.
+    if seen.active > seen.limit and seen.queue_age <= settings.stale_seconds:
         return _held(state, seen, Reason.DRAINING, evidence)
     urgent = seen.memory.high >= settings.memory_urgent_ratio
     rested = seen.now - state.last_shrink >= settings.shrink_cooldown_seconds
     if not (rested or (urgent and seen.memory_mode is MemoryMode.NVML)):
         return _held(state, seen, Reason.SHRINK_COOLDOWN, evidence)
-    most = int(seen.limit * settings.shrink_ratio_max)
+    quarter = int(seen.limit * settings.shrink_ratio_max)
     mu = state.memory.mu
-    needed = most if mu <= 0 or over / mu >= most else math.ceil(over / mu)
+    needed = quarter if mu <= 0 or over / mu >= quarter else math.ceil(over / mu)
+    if seen.now - state.last_shrink < settings.growth_after_shrink_seconds:
+        # One was not enough: what a task takes is more than was learned.
+        needed = min(quarter, _AGAIN * needed)
     limit = max(seen.min, seen.limit - max(1, needed))
     state = _remembered(settings, state, seen, limit)
     state = replace(state, shrunk_at=seen.memory.last)
@@ -252,8 +294,8 @@ def _on_trial(
     verdict = judge(settings, trial, seen)
     evidence: Evidence = {
         "trial_from": trial.limit_before,
-        "trial_rate_before": trial.rate,
-        "trial_rate": sum(seen.rates) / len(seen.rates) if seen.rates else None,
+        "trial_rate_before": None if trial.before is None else trial.before.mean,
+        "trial_rate": trial.reached.mean if trial.windows else None,
         "trial_since_seconds": seen.now - trial.since,
     }
     if verdict is Verdict.PENDING:
@@ -262,12 +304,11 @@ def _on_trial(
     if verdict is not Verdict.NO_GAIN:
         return state, None
     limit = max(seen.min, trial.limit_before)
-    state = _remembered(settings, state, seen, limit)
+    state = _remembered(settings, state, seen, limit, most=settings.no_gain_seconds_max)
     return _shrunk(state, seen, limit, Reason.NO_GAIN, evidence)
 
 
 def _growth(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
-    assert state.since is not None
     idle = seen.util is not None and seen.util < settings.utilization_low_ratio
     late = seen.oldest_wait > settings.wait_seconds_max
     if not (idle or late):
@@ -278,7 +319,7 @@ def _growth(settings: Settings, state: State, seen: Signals) -> tuple[State, Dec
         return _server_is_full(settings, state, seen)
     if seen.limit >= seen.max:
         return _held(state, seen, Reason.AT_MAX)
-    if seen.now - state.since < settings.window_seconds:
+    if _is_new(settings, state, seen):
         return _held(state, seen, Reason.WARMING_UP)
     shrunk_lately = seen.now - state.last_shrink < settings.growth_after_shrink_seconds
     grown_lately = seen.now - state.last_growth < settings.growth_after_growth_seconds
@@ -303,16 +344,36 @@ def _growth(settings: Settings, state: State, seen: Signals) -> tuple[State, Dec
     return _held(state, seen, Reason.FORECAST, {"forecast": _forecast(settings, state, seen, 1)})
 
 
+def _is_new(settings: Settings, state: State, seen: Signals) -> bool:
+    """The host, or what its models take, is not known for a whole window yet."""
+    assert state.since is not None
+    if seen.now - state.since < settings.window_seconds:
+        return True
+    if seen.memory is None or seen.memory_mode is MemoryMode.OFF:
+        return False
+    learned_since = state.memory.since
+    return learned_since is None or seen.now - learned_since < settings.window_seconds
+
+
 def _forecast(settings: Settings, state: State, seen: Signals, step: int) -> float | None:
-    """None: memory says nothing here."""
+    """What memory would be with so many more; None: it says nothing here.
+
+    Added: memory that never falls is a high-water mark, of which the next one is higher: a new task
+    is taken for several (of the best limit's goodput a caching allocator got 76 %, and now 96 %).
+    """
     if seen.memory is None or seen.memory_mode is MemoryMode.OFF:
         return None
-    return state.memory.forecast(
+    kv = seen.memory_mode is MemoryMode.KV
+    forecast = state.memory.forecast(
         seen.limit + step,
         step=step,
         recent_high=seen.memory.window_high,
-        deviations=settings.forecast_deviations,
+        deviations=settings.kv_forecast_deviations if kv else settings.forecast_deviations,
     )
+    if state.memory.is_high_water and not kv:
+        more = settings.high_water_steps * state.memory.mu * step
+        forecast = max(forecast, seen.memory.window_high + more)
+    return forecast
 
 
 def _server_is_full(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
@@ -329,9 +390,17 @@ def _server_is_full(settings: Settings, state: State, seen: Signals) -> tuple[St
 # -- decisions -------------------------------------------------------------------------------------
 
 
-def _remembered(settings: Settings, state: State, seen: Signals, limit: int) -> State:
+def _remembered(
+    settings: Settings,
+    state: State,
+    seen: Signals,
+    limit: int,
+    *,
+    most: float | None = None,
+) -> State:
     """No growth past this limit for a while: the one above it failed."""
-    first, most = settings.ceiling_seconds, settings.ceiling_seconds_max
+    first = settings.ceiling_seconds
+    most = settings.ceiling_seconds_max if most is None else most
     return replace(
         state, ceiling=Ceiling.after(state.ceiling, limit, seen.now, first=first, most=most)
     )
@@ -361,7 +430,7 @@ def _shrunk(
 def _grown(
     state: State, seen: Signals, step: int, reason: Reason, more: Evidence
 ) -> tuple[State, Decision]:
-    state = replace(state, last_growth=seen.now, trial=Trial.of(seen, step))
+    state = replace(state, last_growth=seen.now, trial=Trial.of(seen, step, state.steady))
     return state, _decision(state, seen, Action.GROW, reason, seen.limit + step, more)
 
 

@@ -83,7 +83,7 @@ _WHY: Final[Mapping[Reason, _Tell]] = {
     Reason.QUEUE_STALE: lambda r, _: (
         f"nothing new was heard of the dispatcher {_since(r.signals.queue_age)}{_trouble(r)}"
     ),
-    Reason.WARMING_UP: lambda _, __: "it has not watched for a whole window yet",
+    Reason.WARMING_UP: lambda _, __: "it has not watched the host, or the models it has now, for a whole window yet",
     Reason.PROBING: lambda r, _: f"the last step up is on trial: {_trial(r)}",
     Reason.NO_GAIN: lambda r, _: f"the last step up bought nothing: {_trial(r)}",
     Reason.SATISFIED: lambda r, s: (
@@ -139,7 +139,8 @@ _WAITS: Final[Mapping[Reason, _Tell]] = {
     ),
     Reason.WARMING_UP: lambda _, s: f"{seconds(s.window_seconds)} of evidence",
     Reason.PROBING: lambda _, s: (
-        f"a whole window of {seconds(s.window_seconds)} in which the new limit is reached"
+        f"a whole window of {seconds(s.window_seconds)} in which the new limit is reached, or more "
+        f"of them, up to {s.trial_windows}, while it is in doubt"
     ),
     Reason.SATISFIED: lambda _, s: (
         f"utilization under {_percent(s.utilization_low_ratio)} or a wait over "

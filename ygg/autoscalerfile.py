@@ -86,13 +86,35 @@ AUTOSCALER_KEYS: Final[Keys] = {
     ),
     "floor_drift_seconds": _key(_SECONDS, "2h", "Time constant with which its floor drifts."),
     "forecast_deviations": _key(
-        _FACTOR, "2.5", "The forecast of memory keeps so many standard deviations away."
+        _FACTOR, "3", "The forecast of memory keeps so many standard deviations away."
+    ),
+    "kv_forecast_deviations": _key(
+        _FACTOR, "2.5", "The same for a KV cache, where running out fails no task."
+    ),
+    "high_water_steps": _key(
+        _FACTOR, "3", "Memory that never falls: a new task is taken for so many of those seen."
+    ),
+    "load_ratio": _key(
+        _RATIO, "0.25",
+        "More of a card than this for each of the first tasks after a rest: a model was loaded.",
     ),
     "trial_gain_ratio": _key(
         _RATIO, "0.15",
         "To be kept, a step must raise throughput by this share of the relative step.",
     ),
-    "trial_errors": _key(_FACTOR, "2", "The rise must be sure to so many standard errors."),
+    "trial_errors": _key(
+        _FACTOR, "2", "A rise so many standard errors under it: the step goes back at once."
+    ),
+    "trial_sure_errors": _key(
+        _FACTOR, "3", "A rise of so many standard errors: the step is kept at once."
+    ),
+    "trial_doubt_errors": _key(
+        _FACTOR, "1", "Still in doubt in the end: so many standard errors are given to the step."
+    ),
+    "trial_windows": _key(_COUNT, "4", "The end of doubt, in windows after the step."),
+    "trial_windows_before": _key(
+        _COUNT, "10", "So many windows before the step tell what it is compared with."
+    ),
     "trial_piece_seconds": _key(
         _SECONDS, "15", "Length of the pieces of the window that the errors are taken from."
     ),
@@ -101,6 +123,9 @@ AUTOSCALER_KEYS: Final[Keys] = {
         _SECONDS, "10m", "A limit that failed is not tried again for so long, doubling."
     ),
     "ceiling_seconds_max": _key(_SECONDS, "20m", "The longest that doubling makes of it."),
+    "no_gain_seconds_max": _key(
+        _SECONDS, "30m", "The same longest, after steps that bought nothing."
+    ),
     "futile_ratio": _key(
         _RATIO, "0.01", "Shrinks that changed memory by less than this are said to be futile."
     ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
+from autoscaler.memory import MemoryModel
 from autoscaler.observed import Memory, MemoryMode, Signals
 from autoscaler.policy import Action, Decision, Reason, State, decide
 from autoscaler.settings import Settings, SettingsError, make_settings
@@ -24,7 +26,7 @@ FENRIR = Signals(
     now=1000.0, limit=3, min=1, max=6, active=3, binding=1.0, waiting=2, oldest_wait=70.0,
     rates=(30.0, 30.0, 30.0, 30.0), util=0.65, memory=memory(4 / 6), gpu_age=3.0, queue_age=3.0,
 )  # fmt: skip
-SEEN_FOR_LONG = State(since=0.0, before=3, wanted=3)
+SEEN_FOR_LONG = State(since=0.0, before=3, wanted=3, memory=MemoryModel(since=0.0))
 
 
 def decided(state: State = SEEN_FOR_LONG, **changes: object) -> Decision:
@@ -60,7 +62,7 @@ def test_low_utilization_with_work_waiting_grows() -> None:
         ({"memory": memory(0.95)}, Reason.MEMORY_HIGH, 2),
         ({"memory": memory(0.95), "queue_age": 500.0}, Reason.MEMORY_HIGH, 2),
         ({"memory": memory(0.95), "memory_mode": MemoryMode.KV}, Reason.WAIT, 4),
-        ({"memory": memory(0.99), "memory_mode": MemoryMode.KV}, Reason.MEMORY_HIGH, 2),
+        ({"memory": memory(0.99), "memory_mode": MemoryMode.KV}, Reason.MEMORY_HIGH, 3),
         ({"memory": memory(0.99), "memory_mode": MemoryMode.OFF}, Reason.WAIT, 4),
         ({"queue_age": 46.0}, Reason.QUEUE_STALE, 3),
         ({"oldest_wait": 59.0}, Reason.SATISFIED, 3),
@@ -96,11 +98,11 @@ def test_a_full_server_that_stays_full_gets_one_less_and_a_ceiling() -> None:
     assert state.ceiling.limit == 2
 
 
-def trial(after: tuple[float, ...]) -> list[tuple[Reason, int]]:
-    """Grow from 3 to 4 at 30 tokens/s; the window after it has these rates."""
+def trial(after: tuple[float, ...], before: float = 1.0) -> list[tuple[Reason, int]]:
+    """Grow from 3 to 4 at 30 tokens/s, give or take; the windows after it have these rates."""
     state, limit, told = SEEN_FOR_LONG, 3, []
-    for tick in range(6):
-        rates = (30.0, 31.0, 29.0, 30.0) if tick == 0 else after
+    for tick in range(20):
+        rates = (30.0 - before, 30.0 + before, 30.0, 30.0) if tick == 0 else after
         # Satisfied from then on: what follows is the trial's own doing.
         wait = 70.0 if tick == 0 else 5.0
         seen = replace(
@@ -113,17 +115,39 @@ def trial(after: tuple[float, ...]) -> list[tuple[Reason, int]]:
 
 
 def test_a_step_that_bought_nothing_goes_back_after_a_whole_window() -> None:
-    assert trial((30.0, 30.1, 29.9, 30.0)) == [
+    assert trial((30.0, 30.1, 29.9, 30.0))[:6] == [
         (Reason.WAIT, 4), *[(Reason.PROBING, 4)] * 3, (Reason.NO_GAIN, 3), (Reason.SATISFIED, 3),
     ]  # fmt: skip
 
 
-def test_a_step_that_raised_throughput_stays() -> None:
-    assert trial((38.0, 40.0, 39.0, 39.0))[4:] == [(Reason.SATISFIED, 4)] * 2
+def test_a_step_that_surely_raised_throughput_stays_after_a_whole_window() -> None:
+    assert trial((38.0, 40.0, 39.0, 39.0))[3:6] == [
+        (Reason.PROBING, 4),
+        *[(Reason.SATISFIED, 4)] * 2,
+    ]
 
 
-def test_a_step_on_a_noisy_host_gets_the_benefit_of_the_doubt() -> None:
-    assert trial((10.0, 50.0, 5.0, 55.0))[4:] == [(Reason.SATISFIED, 4)] * 2
+def test_a_step_whose_worth_is_in_doubt_is_watched_for_more_windows() -> None:
+    told = trial((29.4, 31.4, 30.0, 30.6))
+    assert told[4:8] == [(Reason.PROBING, 4)] * 4, "one window can't tell"
+    assert told[8] == (Reason.NO_GAIN, 3), "two of them can"
+
+
+def test_a_step_on_a_noisy_host_gets_the_benefit_of_the_doubt_at_once() -> None:
+    assert trial((10.0, 50.0, 5.0, 55.0), before=20.0)[4:6] == [(Reason.SATISFIED, 4)] * 2
+
+
+def test_steps_that_buy_nothing_again_and_again_are_tried_less_often() -> None:
+    state, limit, tries = SEEN_FOR_LONG, 3, []
+    for tick in range(1000):
+        now = 1000.0 + 15 * tick
+        seen = replace(FENRIR, now=now, limit=limit, active=limit)
+        state, decision = decide(SETTINGS, state, seen)
+        tries += [now] if decision.limit > limit else []
+        limit = decision.limit
+    between = [round((other - one) / 60) for one, other in itertools.pairwise(tries)]
+    assert between[:2] == [11, 21]
+    assert set(between[2:]) == {31}
 
 
 def test_shrinks_that_free_nothing_are_counted_and_told() -> None:
@@ -172,6 +196,79 @@ def test_another_model_starts_the_memory_model_anew() -> None:
     assert state.memory.floor is not None
     state, _ = decide(SETTINGS, state, replace(FENRIR, now=1075.0, model_memory=5e9))
     assert state.memory.floor is None
+
+
+def test_nothing_grows_on_what_is_known_of_the_model_before() -> None:
+    state = replace(SEEN_FOR_LONG, model_memory=4e9)
+    told = []
+    for tick in range(12):
+        seen = replace(FENRIR, now=1000.0 + 15 * tick, model_memory=5e9)
+        state, decision = decide(SETTINGS, state, seen)
+        told.append(decision.reason)
+        if decision.action is Action.GROW:
+            break
+    # One tick learns nothing, and then a whole window must have been seen.
+    assert told == [*[Reason.WARMING_UP] * 5, Reason.WAIT]
+
+
+def test_a_kv_cache_that_is_full_for_a_moment_is_well_again() -> None:
+    full, well = memory(0.99), memory(0.8)
+    state, told = replace(SEEN_FOR_LONG), []
+    for tick, ratio in enumerate([full, well, full, well, full, full]):
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, memory=ratio, memory_mode=MemoryMode.KV, oldest_wait=1.0
+        )
+        state, decision = decide(SETTINGS, state, seen)
+        told.append((decision.reason, decision.limit))
+    over, under = (Reason.MEMORY_HIGH, 3), (Reason.SATISFIED, 3)
+    assert told == [over, under, over, under, over, (Reason.MEMORY_HIGH, 2)]
+
+
+def test_a_shrink_that_was_not_enough_is_followed_by_one_of_thrice_the_need() -> None:
+    state, limit, limits = replace(SEEN_FOR_LONG, before=16, wanted=16), 16, []
+    for tick in range(5):
+        high = 0.7 if tick == 0 else 0.901
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, max=16, limit=limit, active=limit, memory=memory(high)
+        )
+        state, decision = decide(SETTINGS, state, replace(seen, oldest_wait=1.0))
+        limit = decision.limit
+        limits.append(limit)
+    assert limits == [16, 15, 15, 12, 12], "no more than a quarter at once"
+
+
+def test_a_kv_cache_may_be_filled_closer_than_a_card() -> None:
+    """What runs out there preempts a task, and fails none."""
+    learned = MemoryModel(
+        floor=0.2, above=4.0, tasks=30.0, squares=0.1, weight=100.0, since=0.0, falls=1
+    )
+    state = replace(SEEN_FOR_LONG, memory=learned)
+    near = {"memory": memory(0.7), "limit": 3, "active": 3}
+    settings = replace(SETTINGS, memory_high_ratio=0.9, kv_high_ratio=0.9)
+    forecasts = {}
+    for mode in (MemoryMode.NVML, MemoryMode.KV):
+        seen = replace(FENRIR, memory_mode=mode, **near)  # type: ignore[arg-type]  # its own types
+        forecasts[mode] = decide(settings, state, seen)[1].evidence["forecast"]
+    card, kv = forecasts[MemoryMode.NVML], forecasts[MemoryMode.KV]
+    assert isinstance(card, float)
+    assert isinstance(kv, float)
+    assert card - kv == pytest.approx(0.5 * 0.0316 * 2, rel=0.05)
+
+
+def test_memory_that_never_falls_leaves_more_room_for_the_next_task() -> None:
+    state = SEEN_FOR_LONG
+    for tick, high in enumerate([0.3, 0.6, 0.62, 0.65, 0.68]):
+        active = 0 if tick == 0 else 3
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, active=active, memory=memory(high), oldest_wait=1.0
+        )
+        state, _ = decide(SETTINGS, state, seen)
+    seen = replace(FENRIR, now=1075.0, memory=memory(0.68))
+    _, decision = decide(SETTINGS, state, seen)
+    assert decision.reason is Reason.FORECAST
+    fell = replace(state, memory=replace(state.memory, falls=1))
+    _, decision = decide(SETTINGS, fell, seen)
+    assert decision.reason is Reason.WAIT
 
 
 @pytest.mark.parametrize(
