@@ -31,6 +31,8 @@ log = logging.getLogger("ygg.autoscaler")
 
 #: How long the last call of all may take, that gives the lease back.
 _LEAVE_SECONDS: Final = 2.0
+#: The dispatcher's word for a limit that it took over.
+_RESIZED: Final = "resized"
 
 
 class Lead(StrEnum):
@@ -124,7 +126,10 @@ class Loop:
         self.standing.effects = dict(answers)
         for decided in decisions:
             self._count(decided)
-            self._tell_decision(decided, answers[decided.host])
+            answer = answers[decided.host]
+            self._tell_decision(decided, answer)
+            if answer.effect == _RESIZED:
+                self.watch.resized(decided.host, decided.decision.limit)
         at = self._wall()
         await self._keep([self._record(at, one, answers[one.host]) for one in decisions])
 

@@ -11,7 +11,7 @@ import itertools
 import math
 import statistics
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from autoscaler.observed import Memory, MemoryMode, Signals
@@ -110,6 +110,11 @@ class HostWindow:
         while self._gpu[0].at < sample.at - self._settings.window_seconds:
             self._gpu.popleft()
         return True
+
+    def resized(self, limit: int) -> None:
+        """The dispatcher took a limit over; its next sample will say so, if one comes."""
+        if self._queue:
+            self._queue[-1] = replace(self._queue[-1], limit=limit)
 
     def signals(self, now: float) -> Signals | None:
         """As of `now`; None: nothing was ever heard of this host. Failures are told once."""

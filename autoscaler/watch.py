@@ -248,6 +248,12 @@ class Watch:
             decisions.append(host.decided)
         return decisions
 
+    def resized(self, name: str, limit: int) -> None:
+        """The dispatcher took this limit over, whatever its next page says, or whether one comes."""
+        host = self.hosts.get(name)
+        if host is not None:
+            host.window.resized(limit)
+
     def alerts(self) -> Iterable[tuple[str, Reason]]:
         """Hosts whose last decision is one that a person should know of."""
         for name, host in self.hosts.items():

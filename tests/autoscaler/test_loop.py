@@ -70,6 +70,20 @@ def test_memory_over_its_threshold_shrinks_within_two_intervals() -> None:
     assert "memory_high" in world.reasons
 
 
+def test_memory_is_brought_down_while_the_dispatchers_pages_are_dead_but_its_ear_is_not() -> None:
+    """Each shrink but the first would else expect the limit of the last page."""
+
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        world.broken.add("dispatcher")
+        world.used = 7.6e9
+        await world.passes(200)
+
+    world = story(World(limit=4), tell)
+    assert (world.limit, world.reasons[-1]) == (1, "memory_at_min")
+    assert "stale" not in {record.effect for record in world.records}
+
+
 def test_a_pin_is_left_alone() -> None:
     world = story(World(used=7.9e9, queue={"slots_pinned": 1}), passing(100))
     assert set(world.reasons) == {"pinned"}

@@ -176,6 +176,22 @@ def test_a_quiet_card_may_repeat_itself_while_nothing_runs() -> None:
         assert host.add_gpu(GpuSample(at=5.0 * index, util=0.0, memory=0.5, digits=(1.0,)))
 
 
+def test_a_limit_that_was_taken_over_is_known_before_the_next_sample_says_so() -> None:
+    """With a dispatcher whose /metrics are dead a second shrink would else miss its `expected`."""
+    host = HostWindow(SETTINGS)
+    host.resized(7)  # nothing was heard of this host yet
+    assert host.signals(0.0) is None
+    host.add_queue(QUEUE)
+    host.resized(QUEUE.limit + 1)
+    seen = host.signals(1.0)
+    assert seen is not None
+    assert seen.limit == QUEUE.limit + 1
+    host.add_queue(replace(QUEUE, at=5.0))
+    seen = host.signals(5.0)
+    assert seen is not None
+    assert seen.limit == QUEUE.limit
+
+
 @given(st.lists(st.tuples(st.floats(0.1, 60), st.floats(0, 1e6), st.integers(0, 9)), max_size=60))
 def test_whatever_is_sampled_memory_is_bounded_and_rates_are_never_negative(
     told: list[tuple[float, float, int]],
