@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-autoscale compare check test prove bench lint docs sessions clean tools venv
+.PHONY: help demo demo-autoscale compare check test prove simulate bench lint docs sessions clean tools venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,11 +82,16 @@ check: lint ## lint and the pure tests; for every commit
 test: $(TEST_ENV)/.made tools lint ## all set-up and every test, real servers and a real model among them
 	$(TEST_ENV)/bin/pytest
 
-prove: $(TEST_ENV)/.made tools ## the same properties at night size: many more examples, random seeds
+prove: $(TEST_ENV)/.made tools ## the same properties at night size, and the whole simulated fleet
 	HYPOTHESIS_PROFILE=prove $(TEST_ENV)/bin/pytest -m pure --timeout 3600
+	$(MAKE) simulate
 
-bench: $(TEST_ENV)/.made ## measure on this machine; prints and keeps bench/results.json
+simulate: $(TEST_ENV)/.made ## what the autoscaler's rule is worth, on a simulated fleet: some 15 minutes
+	$(TEST_ENV)/bin/python -m tests.simulation $(SIMULATE_ARGS)
+
+bench: $(TEST_ENV)/.made ## measure on this machine, keep bench/results.json, draw the autoscaler's picture
 	$(TEST_ENV)/bin/python -m bench
+	$(TEST_ENV)/bin/python -m tests.simulation --picture docs/pictures/autoscaler.png
 
 docs: $(TEST_ENV)/.made ## write the generated pages of docs/ anew
 	$(TEST_ENV)/bin/python -m tools.reference
