@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from autoscaler.settings import Settings
 from tests.simulation.plays import Law, Run, Scenario
+from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.world import World
 
 #: The law, for a limit set by hand: no more of the time than this over the threshold.
@@ -175,7 +176,10 @@ class Score:
 
 
 def broken_overall(scores: Sequence[Score]) -> list[str]:
+    """Of all scenarios, or of some; the mean over them is promised for all only."""
     told = [line for score in scores for line in score.broken()]
+    if {score.scenario.name for score in scores} != {scenario.name for scenario in SCENARIOS}:
+        return told
     mean = statistics.fmean(score.ratio for score in scores)
     if mean < MEAN_LEAST:
         told.append(f"all: {mean:.1%} of the best static goodput on average, promised 98 %")

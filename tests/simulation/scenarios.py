@@ -363,7 +363,7 @@ def _all() -> Iterable[Scenario]:
     yield Scenario(
         name="two-on-one-card", why="two servers share a card and a semaphore",
         failures_most=0.2,
-        cause="a task of the rarer kind may take 16 % of the card, and most take a fifth of that",
+        cause="a task of the rarer kind may take 16 % of the card, most others 2 %",
         hosts=one(replace(CARD, total_gb=24.0, weights_gb=11.0, curve=saturating(30, 150))),
         work=arrivals(
             replace(USUAL, gap=lambda: poisson(1000), name="chat"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.simulation.__main__ import main
+from tests.simulation.judging import Best, Played, Score, broken_overall, static
+from tests.simulation.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +43,22 @@ def test_a_broken_promise_is_named_and_is_exit_1() -> None:
     assert told["seeds"] == [1]
     assert told["scenarios"]["fenrir"]["goodput_ratio"] < 0.95
     assert any(line.startswith("fenrir: ") for line in told["broken"])
+
+
+def test_the_mean_is_promised_for_all_scenarios_together_only() -> None:
+    run = static(SCENARIOS[0], 1, [2])
+    best = Best(limits=(2,), run=replace(run, tokens=run.tokens / 0.97), start=run, tried=1)
+    scores = [
+        Score(
+            scenario=replace(scenario, promise=None, failures_most=1.0),
+            played=(Played(seed=1, run=run, best=best),),
+        )
+        for scenario in SCENARIOS
+    ]
+    assert broken_overall(scores) == [
+        "all: 97.0% of the best static goodput on average, promised 98 %"
+    ]
+    assert broken_overall(scores[:-1]) == []
 
 
 @pytest.mark.parametrize(
