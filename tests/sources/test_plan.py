@@ -94,6 +94,14 @@ def test_what_is_no_longer_for_us_is_withdrawn_unless_it_runs(
     assert planned(looked(bd_1=issue), RUNS).is_empty
 
 
+def test_the_last_word_on_an_issue_counts() -> None:
+    assert planned(looked(FREE, mine=[OURS]), WAITS).is_empty
+    assert planned(looked(FREE, mine=[OURS], bd_1=None), WAITS).withdraw == (
+        Withdrawal(TASK, "is gone"),
+    )
+    assert planned(looked(FREE, bd_1=replace(FREE, status="closed"))).is_empty
+
+
 def test_of_what_nobody_asked_nothing_is_concluded() -> None:
     assert planned(looked(), WAITS, replace(STUCK, id="b", source_id="bd-2")).is_empty
 

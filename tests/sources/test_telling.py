@@ -137,6 +137,18 @@ def test_what_a_person_reopened_after_it_was_told_is_not_told_again() -> None:
     assert calls(replace(DONE, review=True), unlabelled, actor=ACTOR) == ()
 
 
+def test_what_a_person_blocked_while_it_ran_gets_its_answer_and_stays_blocked() -> None:
+    found = told(DONE, an_issue(status="blocked", assignee=ACTOR))
+    assert (found.status, len(found.comments)) == ("blocked", 1)
+
+
+def test_an_error_that_a_comment_tells_already_is_in_no_note() -> None:
+    say, _ = calls(FAILED, an_issue(status="in_progress", assignee="alice"), actor=ACTOR)
+    (change,) = calls(FAILED, after(an_issue(), [say]), actor=ACTOR)
+    assert isinstance(change, Change)
+    assert (change.status, change.append_notes) == ("blocked", None)
+
+
 def test_an_own_block_of_an_earlier_attempt_does_not_keep_an_answer_open() -> None:
     late = told(replace(FAILED, attempt=1), OURS)
     assert late.status == "blocked"
