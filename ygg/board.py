@@ -337,7 +337,7 @@ class Board:
             case Kind.HELD:
                 if waiting is not None:
                     self._gone(waiting)
-            case Kind.PRIORITISED:
+            case Kind.PRIORITISED | Kind.EDITED:
                 self._move_task(event)
             case Kind.RESIZED:
                 limit = event.detail["limit"]
@@ -354,7 +354,7 @@ class Board:
                 self._set_option(Option(event.host, event.model, handler), mode, event.reason)
             case Kind.CONFIGURED:
                 self.configure(**configuration(event.detail))
-            case Kind.PINNED | Kind.UNPINNED | Kind.OPENED | Kind.LEFT:
+            case Kind.PINNED | Kind.UNPINNED | Kind.OPENED | Kind.LEFT | Kind.TOLD:
                 pass  # a pin's limit comes as RESIZED
         if event.task and event.reason == DAMAGED:
             self.damaged[event.task] = str(event.detail.get("error", ""))

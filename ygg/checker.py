@@ -13,7 +13,7 @@ What it takes rows to mean, which is what a store has to write:
 - Positions rise. Starts are decided in the order of their rows; `seen` never falls. A claim that
   can't be written takes those decided after it along, else they look like inversions.
 - Every row of an open task carries its place (`waiting`): ACCEPTED, STARTED, REOPENED, RELEASED,
-  HELD, PRIORITISED (with the place before in its detail), CANCELLED. `held` is what holds the
+  HELD, PRIORITISED and EDITED (with the place before in its detail), CANCELLED. `held` is what holds the
   task after the row; of CANCELLED, what held it until then. Holding a held task needs no row.
 - Rows that end an attempt carry its fence, those of a rescue too. A retry (REOPENED, reason
   "retry") and a cancel of a waiting or blocked task carry none.

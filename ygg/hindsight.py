@@ -123,6 +123,7 @@ class Hindsight:
             Kind.ACCEPTED: self._may_be_ready,
             Kind.RELEASED: self._may_be_ready,
             Kind.PRIORITISED: self._may_be_ready,
+            Kind.EDITED: self._may_be_ready,
             Kind.HELD: self._gone,
             Kind.CANCELLED: self._cancelled,
             Kind.MISSED: self._end,

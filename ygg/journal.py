@@ -24,6 +24,10 @@ class Kind(StrEnum):
     REOPENED = "reopened"
     CANCELLED = "cancelled"
     PRIORITISED = "prioritised"
+    #: Its source says it in other words by now: its text, type or priority changed.
+    EDITED = "edited"
+    #: Its source has heard what became of it.
+    TOLD = "told"
     HELD = "held"
     RELEASED = "released"
     PAUSED = "paused"

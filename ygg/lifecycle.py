@@ -134,20 +134,19 @@ def cancelled(task: Task, now: float) -> Task:
     return replace(task, status=Status.CLOSED, outcome=Outcome.CANCELLED, ended_at=now, held=None)
 
 
+def withdrawn(task: Task, why: str, now: float) -> Task:
+    """Its source took it back: closed without an answer. Raises Refused."""
+    after = cancelled(task, now)
+    return after if after is task else replace(after, error=why)
+
+
 def retried(task: Task, now: float) -> Task:
     """A person sends a blocked task back to its place, its strikes forgiven. Raises Refused."""
     if task.status is not Status.BLOCKED:
         raise Refused(f"task {task.id} is {task.status.value}: only a blocked task can be retried")
     check_move(task.id, task.status, Status.OPEN)
-    due = task.not_before is None or task.not_before <= now
-    return replace(
-        task,
-        status=Status.OPEN,
-        error=None,
-        strikes=0,
-        ended_at=None,
-        held=None if due else Held.NOT_BEFORE,
-    )
+    after = replace(task, status=Status.OPEN, error=None, strikes=0, ended_at=None)
+    return replace(after, held=_still_held(after, now))
 
 
 def prioritised(task: Task, *, priority: int | None, run_next: bool | None) -> Task:
@@ -162,19 +161,43 @@ def prioritised(task: Task, *, priority: int | None, run_next: bool | None) -> T
     return task if after == task else after
 
 
-def held(task: Task) -> Task:
-    """A person holds an open task back. Raises Refused."""
+def held(task: Task, why: Held = Held.BY_HAND) -> Task:
+    """A person holds an open task back, or its source no longer gives it. Raises Refused."""
     if task.status is not Status.OPEN:
         raise Refused(f"task {task.id} is {task.status.value}: only an open task can be held")
-    return task if task.held is Held.BY_HAND else replace(task, held=Held.BY_HAND)
+    # A person's hold outlasts all others: when it ends, the source is asked anew.
+    return task if task.held in (why, Held.BY_HAND) else replace(task, held=why)
 
 
 def released(task: Task, why: Held, now: float) -> Task:
     """What held it back is over: a person's hold, its time, its source's claim."""
     if task.status is not Status.OPEN or task.held is not why:
         return task
+    return replace(task, held=_still_held(task, now, over=why))
+
+
+def _still_held(task: Task, now: float, over: Held | None = None) -> Held | None:
+    """What holds an open task back now, but for what is `over`.
+
+    A task of a source may be anybody's by now: it starts once the source gave it to us again.
+    """
+    if task.source is not None and over is not Held.FOR_SOURCE:
+        return Held.FOR_SOURCE
     early = task.not_before is not None and task.not_before > now
-    return replace(task, held=Held.NOT_BEFORE if early and why is not Held.NOT_BEFORE else None)
+    return Held.NOT_BEFORE if early and over is not Held.NOT_BEFORE else None
+
+
+def edited(
+    task: Task, *, title: str, description: str, labels: tuple[str, ...], priority: int
+) -> Task:
+    """An open task as its source says it by now; created_at and sequence stay. Raises Refused.
+
+    Its type stays: it may be about to start on a host of that type.
+    """
+    if task.status is not Status.OPEN:
+        raise Refused(f"task {task.id} is {task.status.value}: only an open task can be edited")
+    after = replace(task, title=title, description=description, labels=labels, priority=priority)
+    return task if after == task else after
 
 
 def rescued(task: Task, *, max_strikes: int, once: bool, now: float) -> Task:

@@ -73,6 +73,7 @@ class Lives:
             Kind.REOPENED: self._reopen,
             Kind.CANCELLED: self._cancel,
             Kind.PRIORITISED: self._prioritise,
+            Kind.EDITED: self._prioritise,
             Kind.HELD: self._hold,
             Kind.RELEASED: self._release,
             Kind.OPENED: self._open,

@@ -31,7 +31,9 @@ AGENTS: Final = ("code-generation", "text-processing", "reasoning")
 _FALLBACK: Final = "reasoning"
 _PAGE: Final = 1000
 
-_READY: Final = frozenset({Kind.ACCEPTED, Kind.RELEASED, Kind.REOPENED, Kind.PRIORITISED})
+_READY: Final = frozenset(
+    {Kind.ACCEPTED, Kind.RELEASED, Kind.REOPENED, Kind.PRIORITISED, Kind.EDITED}
+)
 _GONE: Final = frozenset(
     {Kind.HELD, Kind.STARTED, Kind.MISSED, Kind.CANCELLED, Kind.CLOSED, Kind.BLOCKED}
 )

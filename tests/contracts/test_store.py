@@ -1288,3 +1288,172 @@ def test_options_of_other_hosts_do_not_matter_to_a_repeated_claim(place: Place) 
         assert again == task  # where it runs was decided by the first
 
     tell(place, story)
+
+
+# -- sources -----------------------------------------------------------------------------------
+
+OURS: dict[str, Any] = {"source": "beads", "source_id": "b-1"}
+
+
+async def posted_ids(store: TaskStore, *, now: float = 100.0) -> list[str]:
+    return [posted.task.id for posted in await store.posted("beads", now=now, limit=99)]
+
+
+def test_each_end_of_a_sources_task_is_posted_with_it(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        done = await closed(store, ended_at=3.0, source="beads", source_id="b-1")
+        bad = await blocked(store, error="no good", source="beads", source_id="b-2")
+        gone = await born(store, source="beads", source_id="b-3", held=Held.FOR_SOURCE)
+        await store.cancel(gone.id, now=4.0)
+        stopped = await running(store, source="beads", source_id="b-4")
+        await store.finish(stopped.id, stopped.fence, outcome=Outcome.CANCELLED, now=4.0)
+        await closed(store, ended_at=3.0)  # of nobody
+        back = await running(store, source="beads", source_id="b-5")
+        await store.reopen(
+            back.id, back.fence, error="e", reason="reset", strike=False, max_strikes=3, now=4.0
+        )
+        posted = await store.posted("beads", now=4.0, limit=99)
+        assert [p.task.id for p in posted] == [done.id, bad.id, gone.id, stopped.id]
+        assert [p.task for p in posted] == [await store.get(p.task.id) for p in posted]
+        last = {p.task.id: (await store.journal(task_id=p.task.id))[-1] for p in posted}
+        assert [p.position for p in posted] == [last[p.task.id].position for p in posted]
+        assert (await store.overview()).untold == {"beads": 4}
+        assert await store.posted("another", now=4.0, limit=99) == []
+        assert len(await store.posted("beads", now=4.0, limit=2)) == 2
+
+    tell(place, story)
+
+
+def test_what_was_told_is_posted_no_more_and_may_be_said_twice(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        task = await closed(store, ended_at=3.0, **OURS)
+        (posted,) = await store.posted("beads", now=4.0, limit=9)
+        for _ in range(2):
+            assert await store.told(task.id, position=posted.position, now=5.0)
+        assert await posted_ids(store) == []
+        assert (await store.overview()).untold == {}
+        assert [e.kind for e in await store.journal(task_id=task.id)][-2:] == [
+            Kind.CLOSED, Kind.TOLD,
+        ]  # fmt: skip
+
+    tell(place, story)
+
+
+def test_what_happened_while_it_was_told_is_told_next(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        task = await blocked(store, **OURS)
+        (first,) = await store.posted("beads", now=4.0, limit=9)
+        await store.not_told(task.id, error="bd: locked", due=9.0)
+        await store.retry([task.id], now=5.0)
+        (second,) = await store.posted("beads", now=5.0, limit=9)
+        assert (second.task.status, second.tries, second.error) == (Status.OPEN, 0, None)
+        assert not await store.told(task.id, position=first.position, now=6.0)
+        assert await posted_ids(store) == [task.id]
+        assert await store.told(task.id, position=second.position, now=6.0)
+
+    tell(place, story)
+
+
+def test_what_was_told_in_vain_is_due_again_later(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        task = await closed(store, ended_at=3.0, **OURS)
+        await store.not_told(task.id, error="bd: \ud800 locked", due=9.0)
+        await store.not_told("nobody", error="e", due=9.0)
+        assert await posted_ids(store, now=8.9) == []
+        (posted,) = await store.posted("beads", now=9.0, limit=9)
+        assert (posted.tries, posted.error) == (1, "bd: ? locked")
+
+    tell(place, story)
+
+
+def test_what_is_posted_outlives_the_dispatcher_and_is_not_forgotten(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        task = await closed(store, ended_at=3.0, **OURS)
+        left = await running(store, source="beads", source_id="b-2", type="once")
+        store, _ = await opened_again(store, place, once={"once"})
+        assert await posted_ids(store) == [task.id, left.id]
+        assert await store.prune(closed_before=90.0, journal_before=90.0) == 0
+        (posted, _) = await store.posted("beads", now=99.0, limit=9)
+        await store.told(task.id, position=posted.position, now=99.0)
+        assert await store.prune(closed_before=90.0, journal_before=90.0) == 1
+        await store.close()
+
+    tell(place, story)
+
+
+def test_the_tasks_of_a_source_are_those_that_have_not_ended(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        first = await born(store, source="beads", source_id="b-1", created_at=9.0)
+        second = await running(store, source="beads", source_id="b-2", created_at=1.0)
+        third = await blocked(store, source="beads", source_id="b-3")
+        await closed(store, ended_at=3.0, source="beads", source_id="b-4")
+        await born(store)
+        await born(store, source="another", source_id="b-1")
+        found = await store.sourced("beads")
+        assert [task.id for task in found] == [first.id, second.id, third.id]
+        assert list(found) == [await store.get(task.id) for task in found]
+
+    tell(place, story)
+
+
+def test_a_task_of_a_source_waits_for_it_after_a_hold_and_after_a_retry(place: Place) -> None:
+    """Whose it is by now only the source can say."""
+
+    async def story(store: TaskStore) -> None:
+        waits = await born(store, held=Held.FOR_SOURCE, **OURS)
+        assert (await store.hold(waits.id, now=2.0)).held is Held.BY_HAND
+        assert (await store.hold(waits.id, why=Held.FOR_SOURCE, now=2.0)).held is Held.BY_HAND
+        assert (await store.release(waits.id, why=Held.BY_HAND, now=2.0)).held is Held.FOR_SOURCE
+        assert await ready_ids(store) == []
+        assert (await store.release(waits.id, why=Held.FOR_SOURCE, now=2.0)).held is None
+        assert await ready_ids(store) == [waits.id]
+        assert (await store.hold(waits.id, why=Held.FOR_SOURCE, now=2.0)).held is Held.FOR_SOURCE
+        assert await ready_ids(store) == []
+        failed = await blocked(store, source="beads", source_id="b-2")
+        (again,) = await store.retry([failed.id], now=4.0)
+        assert (again.status, again.held) == (Status.OPEN, Held.FOR_SOURCE)
+
+    tell(place, story)
+
+
+def test_an_edit_changes_what_the_source_says_and_keeps_the_arrival(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        before = await born(store, priority=3, **OURS)
+        words: dict[str, Any] = {"title": "t2", "description": "d2", "labels": ("a",)}
+        after = await store.edit(before.id, priority=0, now=2.0, **words)
+        assert after == replace(before, priority=0, **words)
+        assert await store.get(before.id) == after
+        assert await all_ready(store) == [after.waiting]
+        last = (await rows(store))[-1]
+        assert (last.kind, last.waiting) == (Kind.EDITED, after.waiting)
+        assert last.detail == {"before": pack(before.waiting)}
+        position = await last_position(store)
+        assert await store.edit(before.id, priority=0, now=2.0, **words) == after
+        assert await last_position(store) == position, "nothing changed, so no row"
+        running_now = await claimed(store, after)
+        with pytest.raises(Refused, match="only an open task can be edited"):
+            await store.edit(running_now.id, priority=1, now=3.0, **words)
+        with pytest.raises(UnknownTask):
+            await store.edit("nobody", priority=1, now=3.0, **words)
+
+    tell(place, story)
+
+
+def test_what_its_source_took_back_ends_and_nothing_is_posted(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        open_ = await born(store, held=Held.FOR_SOURCE, **OURS)
+        failed = await blocked(store, source="beads", source_id="b-2")
+        assert await posted_ids(store) == [failed.id]
+        for task in (open_, failed):
+            for _ in range(2):
+                gone = await store.withdraw(task.id, why="it was deleted", now=5.0)
+                assert (gone.status, gone.outcome) == (Status.CLOSED, Outcome.CANCELLED)
+                assert gone.error == "it was deleted"
+        assert await posted_ids(store) == []
+        (again,) = await store.add([a_draft(held=Held.FOR_SOURCE, **OURS)], now=6.0)
+        assert again.new
+        runs = await running(store, source="beads", source_id="b-3")
+        with pytest.raises(Refused, match="is running"):
+            await store.withdraw(runs.id, why="x", now=7.0)
+
+    tell(place, story)

@@ -325,16 +325,59 @@ class Stores(RuleBasedStateMachine):
             )
         )
 
-    @rule(data=st.data(), why=HELD_OR_NOT)
-    def hold_or_release(self, data: st.DataObject, why: Held | None) -> None:
+    @rule(data=st.data(), why=HELD_OR_NOT, back=st.sampled_from([Held.BY_HAND, Held.FOR_SOURCE]))
+    def hold_or_release(self, data: st.DataObject, why: Held | None, back: Held) -> None:
         task_id = self._id(data)
 
         def call(store: TaskStore) -> Awaitable[object]:
             if why is None:
-                return store.hold(task_id, now=self.now)
+                return store.hold(task_id, why=back, now=self.now)
             return store.release(task_id, why=why, now=self.now)
 
         self.both(call)
+
+    @rule(data=st.data(), title=TEXTS, labels=st.lists(TEXTS, max_size=2), priority=PRIORITIES)
+    def edit(self, data: st.DataObject, title: str, labels: list[str], priority: int) -> None:
+        task_id = self._id(data)
+        self.both(
+            lambda store: store.edit(
+                task_id,
+                title=title,
+                description=title * 2,
+                labels=tuple(labels),
+                priority=priority,
+                now=self.now,
+            )
+        )
+
+    @rule(data=st.data(), why=TEXTS)
+    def withdraw(self, data: st.DataObject, why: str) -> None:
+        task_id = self._id(data)
+        self.both(lambda store: store.withdraw(task_id, why=why, now=self.now))
+
+    @rule(data=st.data(), position=st.integers(0, 50), times=st.integers(1, 2))
+    def told(self, data: st.DataObject, position: int, times: int) -> None:
+        posted = self.runner.run(self.memory.posted("beads", now=1e9, limit=99))
+        if posted and data.draw(st.integers(0, 1)) == 0:
+            one = data.draw(st.sampled_from(posted))
+            task_id, position = one.task.id, one.position
+        else:
+            task_id = self._id(data)
+
+        def call(store: TaskStore) -> Awaitable[object]:
+            return store.told(task_id, position=position, now=self.now)
+
+        self.both(*[call] * times)
+
+    @rule(data=st.data(), error=TEXTS, due=TIMES)
+    def not_told(self, data: st.DataObject, error: str, due: float) -> None:
+        task_id = self._id(data)
+        self.both(lambda store: store.not_told(task_id, error=error, due=due))
+
+    @rule(limit=st.integers(1, 5))
+    def sources_look(self, limit: int) -> None:
+        self.both(lambda store: store.sourced("beads"))
+        self.both(lambda store: store.posted("beads", now=self.now, limit=limit))
 
     @rule()
     def release_due(self) -> None:

@@ -119,6 +119,7 @@ class Story:
         usual = [self.add, self.rows_come, self.claim_is_written, self.attempt_ends]
         now_and_then = [
             self.cancel, self.retry, self.hold, self.release, self.prioritise, self.time_comes,
+            self.edit, self.withdraw, self.source_hears,
             self.resize, self.pause, self.all_well, self.host_is, self.option_is, self.reload,
             self.store_looks, self.page_comes, self.page_fails, self.claims_fail,
         ]  # fmt: skip
@@ -268,11 +269,13 @@ class Story:
         self.committed()
 
     def perhaps_held(self, draft: Draft) -> Draft:
-        why = self.chance.choice([None] * 6 + [Held.BY_HAND, Held.NOT_BEFORE])
+        why = self.chance.choice([None] * 6 + [Held.BY_HAND, Held.NOT_BEFORE, Held.FOR_SOURCE])
         due = self.now + self.chance.randint(1, 30) if why is Held.NOT_BEFORE else None
         return Draft(
             id=draft.id, title=draft.title, type=draft.type, priority=draft.priority,
             created_at=draft.created_at, model=draft.model, held=why, not_before=due,
+            source="beads" if why is Held.FOR_SOURCE else None,
+            source_id=draft.id if why is Held.FOR_SOURCE else None,
         )  # fmt: skip
 
     def attempt_ends(self) -> None:
@@ -325,7 +328,8 @@ class Story:
 
     def hold(self) -> None:
         if task := self.chosen(Status.OPEN):
-            self.ops.hold(task.id, now=self.now)
+            why = self.chance.choice([Held.BY_HAND, Held.FOR_SOURCE])
+            self.ops.hold(task.id, why=why, now=self.now)
             self.committed()
 
     def release(self) -> None:
@@ -341,6 +345,29 @@ class Story:
                 run_next=self.chance.random() < 0.2,
                 now=self.now,
             )
+            self.committed()
+
+    def edit(self) -> None:
+        if task := self.chosen(Status.OPEN):
+            self.ops.edit(
+                task.id,
+                title="another title",
+                description="",
+                labels=(),
+                priority=self.chance.randrange(5),
+                now=self.now,
+            )
+            self.committed()
+
+    def withdraw(self) -> None:
+        if task := self.chosen(self.chance.choice([Status.OPEN, Status.BLOCKED])):
+            self.ops.withdraw(task.id, why="closed there", now=self.now)
+            self.committed()
+
+    def source_hears(self) -> None:
+        if self.tables.outbox:
+            task_id = self.chance.choice(sorted(self.tables.outbox))
+            self.ops.told(task_id, position=self.tables.outbox[task_id][0].position, now=self.now)
             self.committed()
 
     def time_comes(self) -> None:

@@ -1082,6 +1082,7 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
                 "SCAN counts",
                 "SEARCH tasks USING COVERING INDEX tasks_unfinished (status=?)",
                 "SCAN errors USING COVERING INDEX errors_most",
+                "SCAN outbox USING COVERING INDEX outbox_order",  # what is untold: little
             ],
             id="overview",
         ),
@@ -1112,9 +1113,23 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
             id="journal of a task",
         ),
         pytest.param(
+            lambda t: t.sourced("beads"),
+            [
+                "SEARCH tasks USING INDEX tasks_source (source=?)",
+                "USE TEMP B-TREE FOR ORDER BY",
+            ],
+            id="sourced",
+        ),
+        pytest.param(
+            lambda t: t.posted("beads", 5.0, 9),
+            ["SEARCH outbox USING INDEX outbox_order (source=?)"],
+            id="posted",
+        ),
+        pytest.param(
             lambda t: t.prune(5.0, 5.0, 0),
             [
                 "SEARCH tasks USING INDEX tasks_ended (ended_at<?)",
+                "USING INDEX sqlite_autoindex_outbox_1 FOR IN-OPERATOR",
                 "SEARCH meta USING INDEX sqlite_autoindex_meta_1 (key=?)",
                 "SEARCH journal USING INTEGER PRIMARY KEY (rowid>?)",
                 f"{KIND})",

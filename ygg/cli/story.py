@@ -120,7 +120,10 @@ def _places(task: TaskView, rows: Sequence[RowView]) -> dict[int, str]:
                         f"instead of {before.priority} ({priority_name(before.priority)})")  # fmt: skip
         if before.runs_next != runs_next:
             said.append("runs next, before all others" if runs_next else "no longer runs next")
-        places[row.position] = ", ".join(said)
+        text = ", ".join(said)
+        if row.kind == Kind.EDITED:
+            text = f"changed in its tracker{text and f': {text}'}"
+        places[row.position] = text
         runs_next, priority = before.runs_next, before.priority
     return places
 

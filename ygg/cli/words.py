@@ -13,6 +13,7 @@ from ygg.health import Mode
 from ygg.journal import DAMAGED, Kind
 from ygg.printing import counted, priority_name
 from ygg.shapes import RowView
+from ygg.tasks import Held
 from ygg.wire import rfc3339
 
 _MODES: Final[Mapping[str, str]] = {
@@ -61,6 +62,8 @@ def told(row: RowView) -> str:
             return f"was to start{where}, but was gone by then"
         case Kind.CLOSED:
             return f"answered{_answer(row.detail)}"
+        case Kind.CANCELLED if row.reason == "withdrawn":
+            return f"taken back by its tracker: {row.detail.get('error')}"
         case Kind.CANCELLED:
             return "cancelled"
         case Kind.BLOCKED:
@@ -69,6 +72,12 @@ def told(row: RowView) -> str:
             return f"back to its place{where and f', from {row.host}'}: {_end(row)}"
         case Kind.PRIORITISED:
             return f"given another place{_from_place(row)}"
+        case Kind.EDITED:
+            return "changed in its tracker"
+        case Kind.TOLD:
+            return f"told to {row.reason}"
+        case Kind.HELD if row.reason == Held.FOR_SOURCE:
+            return "waits until its tracker gives it to this dispatcher"
         case Kind.HELD:
             return "held back by hand"
         case Kind.RELEASED:
@@ -106,7 +115,11 @@ def place_before(row: RowView) -> Place | None:
     """Where the task stood before this row; None: the row moved nothing."""
     before = row.detail.get("before")
     # As journal.pack has it: type, model, not_next, priority, created_at, sequence.
-    if row.kind != Kind.PRIORITISED or not isinstance(before, list) or len(before) != 6:
+    if (
+        row.kind not in (Kind.PRIORITISED, Kind.EDITED)
+        or not isinstance(before, list)
+        or len(before) != 6
+    ):
         return None
     return Place(priority=before[3], runs_next=not before[2])
 

@@ -179,6 +179,19 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Posted:
+    """What a source must still be told: how its task is now."""
+
+    task: Task
+    #: Of the last row that it must hear of.
+    position: int
+    #: How often it was told in vain.
+    tries: int = 0
+    #: Why the last time was in vain.
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
     """Counts for a person and for metrics."""
 
@@ -186,6 +199,8 @@ class Overview:
     held: Mapping[Held, int] = field(default_factory=dict)
     #: Blocked tasks by their error, the most frequent first.
     blocked: Mapping[str, int] = field(default_factory=dict)
+    #: Tasks of which their source must still be told something, by source.
+    untold: Mapping[str, int] = field(default_factory=dict)
 
 
 class TaskStore(Protocol):
@@ -272,7 +287,7 @@ class TaskStore(Protocol):
     ) -> Task:
         """Raises UnknownTask, Refused."""
 
-    async def hold(self, task_id: str, *, now: float) -> Task:
+    async def hold(self, task_id: str, *, why: Held = Held.BY_HAND, now: float) -> Task:
         """Raises UnknownTask, Refused."""
 
     async def release(self, task_id: str, *, why: Held, now: float) -> Task:
@@ -291,6 +306,37 @@ class TaskStore(Protocol):
 
         `held` False releases what was held by hand. Raises UnknownTask, Refused.
         """
+
+    # -- sources -------------------------------------------------------------------------------
+    # Of a task with a source each end, retry and rescue that blocks is posted to that source in
+    # the same commit. An open one is held FOR_SOURCE as long as the source did not give it to us.
+
+    async def edit(
+        self,
+        task_id: str,
+        *,
+        title: str,
+        description: str,
+        labels: tuple[str, ...],
+        priority: int,
+        now: float,
+    ) -> Task:
+        """An open task, as its source says it by now; its type stays. Raises UnknownTask, Refused."""
+
+    async def withdraw(self, task_id: str, *, why: str, now: float) -> Task:
+        """Cancel what its source took back; nothing is posted. Raises UnknownTask, Refused."""
+
+    async def sourced(self, source: str) -> Sequence[Task]:
+        """The tasks of a source that are not closed, in the order of their arrival."""
+
+    async def posted(self, source: str, *, now: float, limit: int) -> Sequence[Posted]:
+        """What the source must be told and is due, the oldest first."""
+
+    async def told(self, task_id: str, *, position: int, now: float) -> bool:
+        """It was told. False: more has happened since that row, and is posted."""
+
+    async def not_told(self, task_id: str, *, error: str, due: float) -> None:
+        """It was told in vain; it is due again at `due`."""
 
     async def release_due(self, *, now: float) -> float | None:
         """Release what waited for a time that has come; returns when the next one is due.
@@ -318,7 +364,7 @@ class TaskStore(Protocol):
     async def overview(self) -> Overview: ...
 
     async def prune(self, *, closed_before: float | None, journal_before: float | None) -> int:
-        """Forget by age; returns how many tasks were forgotten.
+        """Forget by age; returns how many tasks were forgotten. None of which something is posted.
 
         Of closed tasks that ended before `closed_before` all. Of those that ended before
         `journal_before` the rows, all or none of a task; and rows as old about hosts, from before

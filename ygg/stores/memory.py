@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from ygg import lifecycle
 from ygg.journal import Event, Kind
-from ygg.stores.base import HostRow, Overview, Page, Query
+from ygg.stores.base import HostRow, Overview, Page, Posted, Query
 from ygg.stores.operations import DUE, Due, Operations, Pruned
 from ygg.stores.shell import Shell, Views
 from ygg.tasks import Draft, Held, Lane, Rank, Status, Task, Waiting
@@ -47,6 +47,8 @@ class MemoryTables:
         self.tasks: dict[str, Task] = {}
         self.rows: list[Event] = []
         self.host_rows: dict[str, HostRow] = {}
+        #: What is posted of a task, and when it is due.
+        self.outbox: dict[str, tuple[Posted, float]] = {}
         self._digests: dict[str, str] = {}
         self._sequence = 0
         self._position = 0
@@ -76,6 +78,36 @@ class MemoryTables:
 
     def save(self, task: Task) -> None:
         self.tasks[task.id] = task
+
+    def rewrite(self, task: Task) -> None:
+        self.tasks[task.id] = task
+
+    def sourced(self, source: str) -> Sequence[Task]:
+        live = (t for t in self.tasks.values() if t.status is not Status.CLOSED)
+        return [task for task in live if task.source == source]
+
+    def post(self, task: Task, position: int) -> None:
+        self.outbox[task.id] = Posted(task=task, position=position), 0.0
+
+    def posted_position(self, task_id: str) -> int | None:
+        posted = self.outbox.get(task_id)
+        return None if posted is None else posted[0].position
+
+    def unpost(self, task_id: str) -> None:
+        self.outbox.pop(task_id, None)
+
+    def postpone(self, task_id: str, error: str, due: float) -> None:
+        if task_id in self.outbox:
+            posted, _ = self.outbox[task_id]
+            self.outbox[task_id] = replace(posted, tries=posted.tries + 1, error=error), due
+
+    def posted(self, source: str, now: float, limit: int) -> Sequence[Posted]:
+        due = [
+            replace(posted, task=self.tasks[task_id])
+            for task_id, (posted, due) in self.outbox.items()
+            if due <= now and posted.task.source == source
+        ]
+        return sorted(due, key=lambda posted: posted.position)[:limit]
 
     def append(self, event: Event) -> Event:
         self._position += 1
@@ -148,6 +180,7 @@ class MemoryTables:
             by_status=dict(Counter(t.status for t in tasks)),
             held=dict(Counter(t.held for t in tasks if t.held is not None)),
             blocked=dict(most[:100]),
+            untold=dict(Counter(posted.task.source or "" for posted, _ in self.outbox.values())),
         )
 
     # -- forgetting --------------------------------------------------------------------------
@@ -155,7 +188,8 @@ class MemoryTables:
     def prune(
         self, closed_before: float | None, journal_before: float | None, after: int
     ) -> Pruned:
-        gone = {t.id for t in self.tasks.values() if _ended_before(t, closed_before)}
+        ended = {t.id for t in self.tasks.values() if _ended_before(t, closed_before)}
+        gone = ended - self.outbox.keys()
         for task_id in gone:
             del self.tasks[task_id], self._digests[task_id]
         self._forget({e.position for e in self.rows if e.task in gone})

@@ -58,7 +58,23 @@ class Tables(Protocol):
         """A new row with the next sequence."""
 
     def save(self, task: Task) -> None:
-        """Everything of a task that may change."""
+        """Everything of a task that may change, but for what its source says."""
+
+    def rewrite(self, task: Task) -> None:
+        """What its source says: title, description, labels and priority."""
+
+    def sourced(self, source: str) -> Sequence[Task]: ...
+
+    def post(self, task: Task, position: int) -> None:
+        """To its source, in place of what is posted of the task; due at once."""
+
+    def posted_position(self, task_id: str) -> int | None:
+        """None: nothing is posted of it."""
+
+    def unpost(self, task_id: str) -> None: ...
+
+    def postpone(self, task_id: str, error: str, due: float) -> None:
+        """It was told in vain."""
 
     def append(self, event: Event) -> Event:
         """A new row of the journal; its position is given here, the one that came is ignored."""
@@ -103,6 +119,8 @@ class Operations:
                 task, max_strikes=max_strikes, once=task.type in once, now=now
             )
             self._save(task, after, now, _KIND_OF[after.status], reason="rescue", fence=task.fence)
+            if after.status is Status.BLOCKED:
+                self._post(after)
         return Restored(
             position=self.events[-1].position,
             last_created_at=self.tables.last_created_at(),
@@ -250,25 +268,50 @@ class Operations:
         task = self._load(task_id)
         after = lifecycle.cancelled(task, now)
         if after is not task:
-            self.tables.save(after)
-            waiting = task.waiting if task.status is Status.OPEN else None
-            self._append(
-                Event(
-                    position=0,
-                    at=now,
-                    kind=Kind.CANCELLED,
-                    task=task_id,
-                    reason="cancelled",
-                    waiting=waiting,
-                    held=task.held,
-                )
-            )
+            self._cancel(task, after, now, reason="cancelled")
+            self._post(after)
         return after
+
+    def withdraw(self, task_id: str, *, why: str, now: float) -> Task:
+        task = self._load(task_id)
+        why = storable(why)
+        after = lifecycle.withdrawn(task, why, now)
+        if after is not task:
+            self._cancel(task, after, now, reason="withdrawn", detail={"error": why})
+            self.tables.unpost(task_id)
+        return after
+
+    def _cancel(
+        self,
+        task: Task,
+        after: Task,
+        now: float,
+        *,
+        reason: str,
+        detail: Mapping[str, Json] | None = None,
+    ) -> None:
+        self.tables.save(after)
+        waiting = task.waiting if task.status is Status.OPEN else None
+        self._append(
+            Event(
+                position=0,
+                at=now,
+                kind=Kind.CANCELLED,
+                task=task.id,
+                reason=reason,
+                waiting=waiting,
+                held=task.held,
+                detail=detail or {},
+            )
+        )
 
     def retry(self, task_ids: Sequence[str], *, now: float) -> Sequence[Task]:
         tasks = [self._load(task_id) for task_id in dict.fromkeys(task_ids)]
         changed = [(task, lifecycle.retried(task, now)) for task in tasks]
-        return [self._save(t, after, now, Kind.REOPENED, reason="retry") for t, after in changed]
+        for task, after in changed:
+            self._save(task, after, now, Kind.REOPENED, reason="retry")
+            self._post(after)
+        return [after for _, after in changed]
 
     def prioritise(
         self, task_id: str, *, priority: int | None, run_next: bool | None, now: float
@@ -278,10 +321,44 @@ class Operations:
         detail: Mapping[str, Json] = {"before": pack(task.waiting)}
         return self._save(task, after, now, Kind.PRIORITISED, detail=detail)
 
-    def hold(self, task_id: str, *, now: float) -> Task:
+    def edit(
+        self,
+        task_id: str,
+        *,
+        title: str,
+        description: str,
+        labels: tuple[str, ...],
+        priority: int,
+        now: float,
+    ) -> Task:
         task = self._load(task_id)
-        after = lifecycle.held(task)
-        return self._save(task, after, now, Kind.HELD, leaves=task.held is None)
+        after = lifecycle.edited(
+            task, title=title, description=description, labels=labels, priority=priority
+        )
+        if after is not task:
+            self.tables.rewrite(after)
+            self._journal(after, now, Kind.EDITED, detail={"before": pack(task.waiting)})
+        return after
+
+    def told(self, task_id: str, *, position: int, now: float) -> bool:
+        posted = self.tables.posted_position(task_id)
+        if posted != position:
+            return posted is None  # it was told before, the answer was lost
+        task = self._load(task_id)
+        self.tables.unpost(task_id)
+        self._append(
+            Event(position=0, at=now, kind=Kind.TOLD, task=task_id, reason=task.source or "")
+        )
+        return True
+
+    def not_told(self, task_id: str, *, error: str, due: float) -> None:
+        self.tables.postpone(task_id, storable(error), due)
+
+    def hold(self, task_id: str, *, why: Held, now: float) -> Task:
+        task = self._load(task_id)
+        after = lifecycle.held(task, why)
+        reason = "" if why is Held.BY_HAND else why.value
+        return self._save(task, after, now, Kind.HELD, reason=reason, leaves=task.held is None)
 
     def release(self, task_id: str, *, why: Held, now: float) -> Task:
         task = self._load(task_id)
@@ -299,7 +376,7 @@ class Operations:
         # Refused of a task that is not open, before anything is written: then nothing is refused.
         task = self.prioritise(task_id, priority=priority, run_next=run_next, now=now)
         if held is True:
-            return self.hold(task_id, now=now)
+            return self.hold(task_id, why=Held.BY_HAND, now=now)
         return self.release(task_id, why=Held.BY_HAND, now=now) if held is False else task
 
     def release_due(self, *, now: float) -> float | None:
@@ -366,8 +443,15 @@ class Operations:
         if after is None or after is task:
             return after is not None
         self._save(task, after, now, kind, reason=reason, fence=fence, detail=detail)
+        if after.status is not Status.OPEN:
+            self._post(after)
         self.note(notes, now=now)
         return True
+
+    def _post(self, task: Task) -> None:
+        """Its source must hear of the row that was written last."""
+        if task.source is not None:
+            self.tables.post(task, self.events[-1].position)
 
     def _save(
         self,

@@ -20,7 +20,7 @@ SUPERSEDED: Final = (Kind.HOST, Kind.OPTION, Kind.RESIZED)
 # prune: the tasks that ended first
 OLDEST_ENDED: Final = (
     "SELECT sequence, id FROM tasks WHERE status = 'closed' AND ended_at < ? "
-    "ORDER BY ended_at LIMIT ?"
+    "AND id NOT IN (SELECT task FROM outbox) ORDER BY ended_at LIMIT ?"
 )
 FORGET_TASK: Final = "DELETE FROM tasks WHERE sequence = ?"
 LAST_ROW: Final = "SELECT max(position) FROM journal WHERE task = ? AND task <> ''"

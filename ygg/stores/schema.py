@@ -126,6 +126,14 @@ MIGRATIONS: Final = (
             ON CONFLICT DO UPDATE SET number = number + 1;
     END;
     """,
+    # What a source must still be told of a task: how it is since a row of the journal.
+    """
+    CREATE TABLE outbox (
+        task TEXT PRIMARY KEY, source TEXT NOT NULL, position INTEGER NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0, error TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX outbox_order ON outbox (source, position);
+    """,
 )
 
 

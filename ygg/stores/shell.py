@@ -20,6 +20,7 @@ from ygg.stores.base import (
     Observer,
     Overview,
     Page,
+    Posted,
     Query,
     Restored,
     StoreError,
@@ -44,6 +45,8 @@ class Views(Protocol):
     def oldest(self) -> Mapping[tuple[Lane, int], float]: ...
     def overview(self) -> Overview: ...
     def pruned_to(self) -> int: ...
+    def sourced(self, source: str) -> Sequence[Task]: ...
+    def posted(self, source: str, now: float, limit: int) -> Sequence[Posted]: ...
 
     def position(self) -> int:
         """Of the last row of the journal."""
@@ -226,8 +229,8 @@ class Shell(ABC):
             lambda o: o.prioritise(task_id, priority=priority, run_next=run_next, now=now),
         )
 
-    async def hold(self, task_id: str, *, now: float) -> Task:
-        return await self._write("hold", lambda o: o.hold(task_id, now=now))
+    async def hold(self, task_id: str, *, why: Held = Held.BY_HAND, now: float) -> Task:
+        return await self._write("hold", lambda o: o.hold(task_id, why=why, now=now))
 
     async def release(self, task_id: str, *, why: Held, now: float) -> Task:
         return await self._write("release", lambda o: o.release(task_id, why=why, now=now))
@@ -245,6 +248,43 @@ class Shell(ABC):
             "change",
             lambda o: o.change(task_id, priority=priority, run_next=run_next, held=held, now=now),
         )
+
+    async def edit(
+        self,
+        task_id: str,
+        *,
+        title: str,
+        description: str,
+        labels: tuple[str, ...],
+        priority: int,
+        now: float,
+    ) -> Task:
+        return await self._write(
+            "edit",
+            lambda o: o.edit(
+                task_id,
+                title=title,
+                description=description,
+                labels=labels,
+                priority=priority,
+                now=now,
+            ),
+        )
+
+    async def withdraw(self, task_id: str, *, why: str, now: float) -> Task:
+        return await self._write("withdraw", lambda o: o.withdraw(task_id, why=why, now=now))
+
+    async def sourced(self, source: str) -> Sequence[Task]:
+        return await self._read("sourced", lambda v: v.sourced(source))
+
+    async def posted(self, source: str, *, now: float, limit: int) -> Sequence[Posted]:
+        return await self._read("posted", lambda v: v.posted(source, now, limit))
+
+    async def told(self, task_id: str, *, position: int, now: float) -> bool:
+        return await self._write("told", lambda o: o.told(task_id, position=position, now=now))
+
+    async def not_told(self, task_id: str, *, error: str, due: float) -> None:
+        await self._write("not_told", lambda o: o.not_told(task_id, error=error, due=due))
 
     async def release_due(self, *, now: float) -> float | None:
         return await self._write("release_due", lambda o: o.release_due(now=now))

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from ygg import lifecycle
 from ygg.journal import Event, Kind, pack
-from ygg.stores.base import HostRow, Overview, Page, Query
+from ygg.stores.base import HostRow, Overview, Page, Posted, Query
 from ygg.stores.operations import DUE, Due, Pruned
 from ygg.stores.pruning import PIECE, forget_rows, forget_tasks
 from ygg.stores.rows import (
@@ -47,6 +47,15 @@ _SAVE: Final = (
     "UPDATE tasks SET status=?, outcome=?, error=?, host=?, attempt=?, strikes=?, owner=?, "
     "started_at=?, ended_at=?, artifact=?, answer=?, held=?, priority=?, run_next=? WHERE id=?"
 )
+_REWRITE: Final = "UPDATE tasks SET title=?, description=?, labels=?, priority=? WHERE id=?"
+_SOURCED: Final = "source = ? AND status <> 'closed' ORDER BY sequence"
+_POST: Final = "INSERT OR REPLACE INTO outbox (task, source, position) VALUES (?,?,?)"
+_POSTPONE: Final = "UPDATE outbox SET tries = tries + 1, error = ?, due = ? WHERE task = ?"
+_POSTED: Final = (
+    "SELECT task, position, tries, error FROM outbox WHERE source = ? AND due <= ? "
+    "ORDER BY position LIMIT ?"
+)
+_UNTOLD: Final = "SELECT source, count(*) FROM outbox GROUP BY source"
 #: The fields of a HostRow, and its columns: `limit` is a word of SQL.
 _HOST_FIELDS: Final = tuple(field.name for field in fields(HostRow))
 _HOST_COLUMNS: Final = ("name", *(f.replace("limit", "slots") for f in _HOST_FIELDS))
@@ -209,6 +218,39 @@ class SqliteTables:
         else:
             self._running.pop(task.id, None)
 
+    def rewrite(self, task: Task) -> None:
+        self.connection.execute(_REWRITE, (
+            task.title, task.description, json_text(task.labels), task.priority, task.id,
+        ))  # fmt: skip
+
+    def sourced(self, source: str) -> Sequence[Task]:
+        return self._all(_SOURCED, (source,))
+
+    def post(self, task: Task, position: int) -> None:
+        self.connection.execute(_POST, (task.id, task.source, position))
+
+    def posted_position(self, task_id: str) -> int | None:
+        find = "SELECT position FROM outbox WHERE task = ?"
+        row = self.connection.execute(find, (task_id,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def unpost(self, task_id: str) -> None:
+        self.connection.execute("DELETE FROM outbox WHERE task = ?", (task_id,))
+
+    def postpone(self, task_id: str, error: str, due: float) -> None:
+        self.connection.execute(_POSTPONE, (error, due, task_id))
+
+    def posted(self, source: str, now: float, limit: int) -> Sequence[Posted]:
+        found = []
+        for task_id, position, tries, error in self.connection.execute(
+            _POSTED, (source, now, limit)
+        ).fetchall():
+            task = self._one("id = ?", (task_id,))
+            if task is None:
+                raise DamagedRow("outbox", position, f"there is no task {task_id!r}")
+            found.append(Posted(task=task, position=position, tries=tries, error=error))
+        return found
+
     def in_progress(self) -> Sequence[Task]:
         return self._all(_IN_PROGRESS, ())
 
@@ -330,6 +372,7 @@ class SqliteTables:
             by_status=self._of(Status, counted["status"], _OF_STATUS),
             held=self._of(Held, counted["held"], _OF_HELD),
             blocked=errors,
+            untold=dict(self.connection.execute(_UNTOLD).fetchall()),
         )
 
     def by_status(self) -> Mapping[Status, int]:
