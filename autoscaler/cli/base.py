@@ -10,7 +10,7 @@ from pathlib import Path
 from autoscaler.parts import records_folder
 from ygg import printing
 from ygg.cli.base import LATER_MAX, WRONG_USE, Wrong
-from ygg.cli.given import seconds
+from ygg.cli.base import duration as seconds
 from ygg.cli.whereabouts import find_url
 from ygg.client import WrongSettings
 from ygg.client.address import parse_url

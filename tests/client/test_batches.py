@@ -64,5 +64,5 @@ def test_tasks_may_come_one_by_one_from_elsewhere() -> None:
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_number_that_json_has_no_word_for_is_no_null(number: float) -> None:
     for value in (number, [1, {"a": [number]}], {"a": (1.0, number)}):
-        with pytest.raises(ValueError, match=f"metadata: {number} is no number in JSON"):
+        with pytest.raises(ValueError, match=f"metadata: {number} is no value in JSON"):
             bodies([{"title": "t", "metadata": value}])

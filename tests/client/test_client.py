@@ -62,8 +62,38 @@ def test_a_number_that_json_has_no_word_for_is_refused_before_it_is_sent() -> No
         async with Client("http://127.0.0.1:1") as client:
             await client.submit(title="t", options={"temperature": float("nan")})
 
-    with pytest.raises(ValueError, match="options: nan is no number in JSON"):
+    with pytest.raises(ValueError, match="options: nan is no value in JSON"):
         asyncio.run(submit())
+
+
+def test_what_is_no_json_is_refused_in_any_other_call_too() -> None:
+    async def ask() -> None:
+        async with Client("http://127.0.0.1:1") as client:
+            await client.ask("POST", "/v1/tasks", {"title": "t", "metadata": [b"abc"]})
+
+    with pytest.raises(ValueError, match="bytes is no value in JSON"):
+        asyncio.run(ask())
+
+
+def test_no_key_is_as_good_as_none_given(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (_, client):
+            for nothing in (None, ""):
+                task = await client.submit(title="T", key=nothing)  # type: ignore[arg-type]  # the test
+                assert task.key
+
+    run(story())
+
+
+def test_a_client_that_was_closed_stays_closed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with ours(tmp_path) as (_, client):
+            await client.status()
+            await client.close()
+            with pytest.raises(RuntimeError, match="was closed: make another"):
+                await client.status()
+
+    run(story())
 
 
 def test_a_row_of_many_handed_in_again_is_not_doubled(tmp_path: Path) -> None:

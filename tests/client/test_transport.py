@@ -160,11 +160,26 @@ def test_nobody_there_is_told_at_once_with_the_way_out() -> None:
     run(story())
 
 
+def test_a_passing_503_does_not_end_a_wait() -> None:
+    async def story() -> None:
+        gone = answer({"title": "ending", "status": 503}, 503)
+        waits, done = (answer(a_task(status=status)) for status in ("open", "closed"))
+        # The second one is asked for a stream of events.
+        async with (
+            scripted(waits, gone, gone, done) as server,
+            client_of(server.url, PATIENT) as client,
+        ):
+            assert (await client.wait("t1")).status == "closed"
+            assert len(server.asked) == 4
+
+    run(story())
+
+
 def test_an_answer_that_does_not_come_is_waited_for_so_long_and_no_longer() -> None:
     async def story() -> None:
         limits = Limits(call_seconds=0.2)
         async with scripted(never) as server, client_of(server.url, limits) as client:
-            with pytest.raises(Unreachable, match=r"no answer within 0.2 s"):
+            with pytest.raises(Unreachable, match=r"gave no answer within 0.2 s"):
                 await client.status()
             assert len(server.asked) == 1
             with pytest.raises(Unreachable, match="whether it was done is not known"):

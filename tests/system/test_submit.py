@@ -371,3 +371,44 @@ def test_ctrl_c_ends_a_submit_that_still_reads(d: Daemon) -> None:
     os.close(write)
     assert (submit.returncode, *said) == (130, "", "")
     assert titles(d) == []
+
+
+def test_ctrl_c_ends_a_submit_of_lines_that_do_not_come(d: Daemon) -> None:
+    read, write = os.pipe()
+    os.write(write, b'{"title": "a"}\n')
+    with subprocess.Popen(
+        [sys.executable, "-m", "ygg.cli", "submit", "-f", "-", "--url", d.url],
+        stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as submit:  # fmt: skip
+        until(lambda: fcntl.ioctl(read, termios.FIONREAD, b"\0" * 4) == b"\0" * 4)
+        submit.send_signal(signal.SIGINT)
+        said = submit.communicate(timeout=60)
+    os.close(read)
+    os.close(write)
+    assert (submit.returncode, *said) == (130, "", "ygg: no task was accepted\n")
+
+
+def test_an_id_that_can_not_be_printed_is_not_lost(d: Daemon) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ygg.cli", "submit", "x", "--url", d.url],
+            stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    accepted, why = done.stderr.splitlines()
+    assert d.client.call("GET", f"/v1/tasks/{accepted.split()[1]}")["title"] == "x"
+    assert accepted.endswith(" is accepted")
+    assert (done.returncode, why) == (
+        1,
+        "ygg: the output can't be written: No space left on device",
+    )
+
+
+def test_a_file_that_became_a_title_is_remarked(d: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"title": "a"}\n')
+    done = ygg("submit", str(file), "--url", d.url)
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"ygg: {file} is a file here, and was taken as the title: `-f` hands in its lines\n"
+    )

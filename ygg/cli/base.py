@@ -172,12 +172,16 @@ def name(text: str) -> str:
 
 
 def duration(text: str) -> float:
-    """A flag's duration in seconds."""
+    """A flag's duration in seconds; a bare number is one of seconds."""
     from ygg.durations import parse_duration
 
     found = parse_duration(text)
+    if found is None:
+        found = parse_duration(f"{text}s")
     if found is None or found <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write it like 30m, 2h or 1d")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no duration: write it like 90 (seconds), 30m, 2h or 1d"
+        )
     if found > LATER_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is more than a thousand years: leave it out")
     return found

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from ygg.cli.base import DONE, FAILED, Commands, Wrong, fail, print_json, width
-from ygg.cli.given import seconds
+from ygg.cli.base import DONE, FAILED, Commands, Wrong, duration, fail, print_json, width
 
 
 def register(commands: Commands) -> None:
@@ -40,7 +39,7 @@ def register(commands: Commands) -> None:
         help="a new folder to keep both stores and logs in (default: a temporary one)",
     )  # fmt: skip
     compare.add_argument(
-        "--timeout", type=seconds, default=900.0, metavar="TIME",
+        "--timeout", type=duration, default=900.0, metavar="TIME",
         help="how long each dispatcher may take (default 15m)",
     )  # fmt: skip
 

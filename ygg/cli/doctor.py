@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ygg import printing
-from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, Wrong, fail, print_json
-from ygg.cli.given import seconds
+from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, Wrong, duration, fail, print_json
 
 if TYPE_CHECKING:
     from ygg.doctor.findings import Report
@@ -35,7 +34,7 @@ def register(commands: Commands) -> None:
         help="send several requests at once, and see how many each host runs together",
     )  # fmt: skip
     doctor.add_argument(
-        "--timeout", type=seconds, default=120.0, metavar="TIME",
+        "--timeout", type=duration, default=120.0, metavar="TIME",
         help="for one answer of --deep and --measure (default: 2m)",
     )  # fmt: skip
     doctor.add_argument(

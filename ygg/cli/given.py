@@ -10,7 +10,7 @@ import argparse
 from typing import Any, Final
 
 from ygg.cli.base import LATER_MAX, time_from_now
-from ygg.client.finite import no_number
+from ygg.client.finite import no_json
 
 #: Levels of lists and objects that the interface takes.
 DEPTH_MAX: Final = 32
@@ -36,24 +36,19 @@ def json_value(text: str) -> Any:
         ) from error
 
 
-def seconds(text: str) -> float:
-    """A duration; a bare number is one of seconds."""
-    from ygg.durations import parse_duration
-
-    found = parse_duration(text)
-    if found is None:
-        found = parse_duration(f"{text}s")
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r}: write it like 90 (seconds), 10m or 1h")
-    return found
-
-
 def later(text: str) -> str:
     """A time is passed on as it is, so long from now becomes one."""
     from ygg.durations import parse_duration
+    from ygg.wire import read_time
 
     found = parse_duration(text)
     if found is None:
+        try:
+            read_time(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: write a time, 2026-11-24T18:00:00Z, or so long from now: 90s, 2h, 1d"
+            ) from error
         return text
     if found > LATER_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is more than a thousand years from now")
@@ -70,7 +65,7 @@ def _parsed(text: str) -> Any:
         value = json.loads(text, parse_constant=_no_number)
     except RecursionError as error:
         raise _too_deep() from error
-    if no_number(value) is not None:  # as 1e999 becomes one
+    if no_json(value) is not None:  # as 1e999 becomes one
         raise argparse.ArgumentTypeError(f"{text!r} has a number that is too large")
     level, depth = [value], 0
     while level:

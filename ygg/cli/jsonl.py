@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
 
 import msgspec
 
+from ygg.cli.base import interruptible
 from ygg.client.batches import NO_KEYS
 
 if TYPE_CHECKING:
@@ -61,12 +62,15 @@ class TaskLines:
         self._pending = deque[int]()
         #: How many tasks there are; None: it can't be known.
         self.total: int | None = None
+        #: It is no file that is all there, but comes through a pipe or from a terminal.
+        self._comes = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:  # closes what is open should the file not be good
             self._file = self._open(stack)
             self._seen = stack.enter_context(Seen())
-            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._comes = not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+            if not self._comes:
                 self.total = sum(1 for _ in self._lines())
                 self._file.seek(0)
             self._stack = stack.pop_all()
@@ -128,10 +132,16 @@ class TaskLines:
             yield number, line, task
 
     def _raw_lines(self) -> Iterator[bytes]:
+        # What comes through a pipe may be long in coming.
+        read = self._awaited_line if self._comes else self._file.readline
         try:
-            yield from iter(partial(self._file.readline, _LINE_BYTES + 1), b"")
+            yield from iter(partial(read, _LINE_BYTES + 1), b"")
         except OSError as error:
             raise BadLine(f"{self.shown} can't be read: {error.strerror}") from error
+
+    def _awaited_line(self, most: int) -> bytes:
+        with interruptible():
+            return self._file.readline(most)
 
     def _key(self, line: bytes) -> str:
         digest = hashlib.sha256(line).digest()

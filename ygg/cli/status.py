@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which the picture is asked for anew though nothing happened: waits grow.
 _BUSY_SECONDS: Final = 1.0
-_IDLE_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 4.0
 #: Between two pictures, at least.
 _FRAME_SECONDS: Final = 1.0
 #: An answer that takes longer is told of.

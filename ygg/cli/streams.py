@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,11 @@ Fail = Callable[[str, int], int]
 
 def carried_out(run: Callable[[], int], fail: Fail) -> int:
     """The exit code of a command."""
+    # start.py left it to the system, which ends the program; who started it may ignore it.
+    heard = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     try:
+        if heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = run()
         sys.stdout.flush()  # here, where it is known what to say if it fails
     except Wrong as error:
@@ -38,6 +43,9 @@ def carried_out(run: Callable[[], int], fail: Fail) -> int:
         return fail(f"the output can't be written: {error.strerror}", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        if heard:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ygg.cli.base import (
@@ -20,7 +21,7 @@ from ygg.cli.base import (
     print_json,
     say,
 )
-from ygg.cli.given import json_value, later, option, seconds
+from ygg.cli.given import json_value, later, option
 from ygg.cli.piped import standard_input, was_left_alone
 from ygg.cli.remote import exit_code, remote, told
 from ygg.cli.tasks import print_answer, tell_if_cut
@@ -65,7 +66,7 @@ def register(commands: Commands) -> None:
     )
     submit.add_argument(
         "--timeout",
-        type=seconds,
+        type=duration,
         metavar="TIME",
         help="how long a run may take: seconds, or as 10m",
     )
@@ -115,13 +116,30 @@ async def _submit(client: Client, args: argparse.Namespace) -> int:
         say("standard input was not read: `-d -` makes it the prompt")
     if args.wait:
         return await _wait(client, args, accepted)
-    if args.json:
-        print_json(accepted)
-    elif args.quiet:
-        print(accepted.id)
-    else:
-        print(f"{accepted.id}  {accepted.type}, priority {accepted.priority}")
+    if _is_a_file(args):
+        say(f"{args.title[0]} is a file here, and was taken as the title: `-f` hands in its lines")
+    try:
+        if args.json:
+            print_json(accepted)
+        elif args.quiet:
+            print(accepted.id)
+        else:
+            print(f"{accepted.id}  {accepted.type}, priority {accepted.priority}")
+        sys.stdout.flush()
+    except OSError:
+        say(f"{accepted.id} is accepted")  # or nobody would ever know its id
+        raise
     return DONE
+
+
+def _is_a_file(args: argparse.Namespace) -> bool:
+    """Whether the title looks as if -f was forgotten."""
+    if len(args.title) != 1 or args.description is not None:
+        return False
+    try:
+        return Path(args.title[0]).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _text(args: argparse.Namespace) -> dict[str, Any]:
@@ -214,7 +232,7 @@ async def _submit_file(client: Client, args: argparse.Namespace) -> int:
         return fail(f"{error}; {so_far()}", UNREACHABLE)
     except BadLine as error:
         raise Wrong(f"{error}; {so_far()}") from error
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         say(so_far())
         raise
     if not accepted:

@@ -48,14 +48,18 @@ def _new(args: argparse.Namespace) -> int:
         raise Wrong("--add adds to a file: name it with --file PATH")
     token = new_token(secrets.token_bytes)
     line = token_line(token, name)
-    if args.file is not None:
-        _write(Path(args.file), line, add=args.add)
     if args.json:
         from ygg.cli.printed import NewToken
 
         print_json(NewToken(token=token, name=name, line=line, file=args.file))
+    else:
+        print(token)
+    # First it is shown: a hash in the file whose token nobody has seen is of no use.
+    sys.stdout.flush()
+    if args.file is not None:
+        _write(Path(args.file), line, add=args.add)
+    if args.json:
         return DONE
-    print(token)
     if args.file is None:
         print(line)
         told = "above: the token, for the client; and the line for the server's file of tokens"

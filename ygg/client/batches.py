@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from ygg.client.finite import no_number
+from ygg.client.finite import no_json
 
 T = TypeVar("T")
 
@@ -24,13 +24,13 @@ async def in_batches(
 ) -> AsyncIterator[bytes]:
     """JSON arrays. A task without a key gets one: the prefix, and its place in the row.
 
-    Raises ValueError for a number that JSON has no word for.
+    Raises ValueError for a value that JSON has no word for.
     """
     encoder = msgspec.json.Encoder()
     batch, size, number = list[bytes](), 0, 0
     async for task in _each(tasks):
         number += 1
-        check_numbers(task)
+        check_values(task)
         keyed = {**task, "key": f"{key_prefix}-{number}"} if task.get("key") in NO_KEYS else task
         encoded = encoder.encode(keyed)
         if batch and (len(batch) >= BATCH_TASKS or size + len(encoded) > BATCH_BYTES):
@@ -42,12 +42,11 @@ async def in_batches(
         yield _array(batch)
 
 
-def check_numbers(task: Mapping[str, object]) -> None:
+def check_values(task: Mapping[str, object]) -> None:
     """Raises ValueError, naming the field."""
     for name, value in task.items():
-        found = no_number(value)
-        if found is not None:
-            raise ValueError(f"{name}: {found} is no number in JSON")
+        if (wrong := no_json(value)) is not None:
+            raise ValueError(f"{name}: {wrong} is no value in JSON")
 
 
 def _array(items: list[bytes]) -> bytes:

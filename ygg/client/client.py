@@ -23,8 +23,9 @@ from urllib.parse import quote
 import msgspec
 
 from ygg.client.address import DEFAULT_URL, parse_url
-from ygg.client.batches import check_numbers, in_batches
+from ygg.client.batches import NO_KEYS, check_values, in_batches
 from ygg.client.errors import Problem, Unreachable
+from ygg.client.finite import no_json
 from ygg.client.messages import Messages
 from ygg.client.patience import Patience
 from ygg.client.token import find_token
@@ -141,10 +142,12 @@ class Client:
     async def submit(self, **task: Unpack[NewTask]) -> TaskView:
         """Hand in one task. It has a key, ours if none is given: nothing is ever doubled.
 
-        Raises ValueError for a NaN or an infinity.
+        Raises ValueError for what is no JSON: NaN, an infinity, bytes.
         """
-        check_numbers(task)
-        keyed: NewTask = {"key": os.urandom(10).hex(), **task}
+        check_values(task)
+        keyed = task.copy()
+        if keyed.get("key") in NO_KEYS:
+            keyed["key"] = os.urandom(10).hex()
         return await self._call("POST", "/v1/tasks", TaskView, body=keyed)
 
     async def submit_many(
@@ -161,7 +164,8 @@ class Client:
         the same prefix the same sequence can be handed in again, and nothing is doubled.
 
         `patience` is had with a dispatcher that ends, starts anew or has no room; else the first
-        such answer is raised. Raises ValueError for a NaN or an infinity.
+        such answer is raised. Raises ValueError for what is no JSON: NaN, an
+        infinity, bytes.
         """
         patience = patience or Patience(0.0)
         prefix = os.urandom(10).hex() if key_prefix is None else key_prefix
@@ -233,6 +237,10 @@ class Client:
             try:
                 task = await self.task(task.id)
                 away.is_back()
+            except Problem as problem:
+                # It is ending, or has no room just now.
+                if problem.status != 503 or away.is_too_long():
+                    raise
             except Unreachable:
                 if away.is_too_long():
                     raise
@@ -400,7 +408,12 @@ class Client:
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """A call that has no method here; the answer's body."""
+        """A call that has no method here; the answer's body.
+
+        Raises ValueError for what is no JSON: NaN, an infinity, bytes.
+        """
+        if (wrong := no_json(body)) is not None:
+            raise ValueError(f"{wrong} is no value in JSON")
         sent = None if body is None else msgspec.json.encode(body)
         return await self._transport.ask(
             method, path, sent, query=query, headers=headers, repeatable=method == "GET"

@@ -52,6 +52,7 @@ class Transport:
         self._tls = ssl.create_default_context() if address.tls else None
         self._room = asyncio.Semaphore(limits.connections)
         self._idle: list[Connection] = []
+        self._is_closed = False
 
     async def ask(
         self,
@@ -74,8 +75,7 @@ class Transport:
             async with asyncio.timeout(self.limits.call_seconds), self._room:
                 return await self._ask_until_answered(method, target, sent, body or b"", pauses)
         except TimeoutError as error:
-            why = f"no answer within {self.limits.call_seconds:g} s"
-            raise self._unreachable(why if repeatable else f"{why}{_UNKNOWN}") from error
+            raise self._too_slow("" if repeatable else _UNKNOWN) from error
 
     async def _ask_until_answered(
         self, method: str, target: str, headers: Headers, body: bytes, pauses: Sequence[float]
@@ -118,8 +118,7 @@ class Transport:
                         _good(head, await self._read(connection, path))
                         raise self._unreachable(f"HTTP status {head.status}, where 200 is due")
             except TimeoutError as error:
-                why = f"no answer within {self.limits.call_seconds:g} s"
-                raise self._unreachable(why) from error
+                raise self._too_slow() from error
             except Broken as error:
                 raise self._unreachable(str(error)) from error
             yield self._parts(connection)
@@ -138,6 +137,7 @@ class Transport:
             yield part
 
     async def close(self) -> None:
+        self._is_closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
@@ -156,7 +156,9 @@ class Transport:
         return None
 
     async def _open(self) -> Connection:
-        """Raises Unreachable."""
+        """Raises Unreachable, RuntimeError."""
+        if self._is_closed:
+            raise RuntimeError("this client was closed: make another")
         try:
             async with asyncio.timeout(self.limits.connect_seconds):
                 return await Connection.open(self._address, self._tls)
@@ -203,6 +205,13 @@ class Transport:
         if body is not None:
             headers["Content-Type"] = "application/json"
         return list((headers | dict(more or {})).items())
+
+    def _too_slow(self, more: str = "") -> Unreachable:
+        return Unreachable(
+            f"{self._address.url} gave no answer within {self.limits.call_seconds:g} s{more}: a "
+            "dispatcher there hangs or has too much to do (look at its log and at `top`), or "
+            "something else listens there: say where it is with --url URL or YGG_URL"
+        )
 
     def _unreachable(self, why: str) -> Unreachable:
         return Unreachable(
