@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from autoscaler.cli.base import Failed, back, fail
-from ygg.cli.base import WRONG_USE, name
+from autoscaler.cli.base import Failed, fail
+from ygg.cli.base import WRONG_USE, duration, name
 from ygg.cli.parsing import Help, Parser, unknown
 from ygg.cli.streams import carried_out, no_text, open_streams
 from ygg.version import VERSION
@@ -109,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     history.add_argument("host", type=name, metavar="HOST")
     history.add_argument(
-        "--last", type=back, default=3600.0, metavar="TIME", help="how far back (default: 1h)"
+        "--last", type=duration, default=3600.0, metavar="TIME", help="how far back (default: 1h)"
     )
     replay = _command(
         commands, "replay", "decide anew on recorded evidence, with other settings",

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from autoscaler.parts import records_folder
 from ygg import printing
-from ygg.cli.base import LATER_MAX, WRONG_USE, Wrong
-from ygg.cli.base import duration as seconds
+from ygg.cli.base import WRONG_USE, Wrong
 from ygg.cli.whereabouts import find_url
 from ygg.client import WrongSettings
 from ygg.client.address import parse_url
@@ -37,14 +36,6 @@ def fail(message: str, code: int) -> int:
 def say(line: str) -> None:
     """A remark that is no part of the answer."""
     print(f"ygg-autoscaler: {printing.clean(line)}", file=sys.stderr, flush=True)
-
-
-def back(text: str) -> float:
-    """A flag's time back from now, in seconds; a bare number is one of seconds."""
-    found = seconds(text)
-    if not 0 < found <= LATER_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time back from now: write 90, 10m or 6h")
-    return found
 
 
 def fleet_of(args: argparse.Namespace) -> Fleet:
