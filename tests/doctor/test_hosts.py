@@ -167,7 +167,7 @@ def test_a_key_is_taken_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch
     ("key", "said", "remedy"),
     [
         ("env:NOT_SET_HERE", "NOT_SET_HERE is not set", "export NOT_SET_HERE=..."),
-        ("file:/no/such/key", "can't read the key in /no/such/key", "chmod 600 /no/such/key"),
+        ("file:/no/such/key", "/no/such/key can't be read: No such file", "chmod 600 /no/such/key"),
         ("credential:ollama", "credential ollama", "LoadCredential=ollama:PATH"),
     ],
 )

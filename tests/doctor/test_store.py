@@ -47,7 +47,7 @@ def test_a_good_store_is_counted_and_stays_as_it_is(path: Path) -> None:
 def test_none_is_there_yet_and_none_is_made(tmp_path: Path) -> None:
     (found,) = look(tmp_path / "state" / "ygg.db")
     assert found.state is State.OK
-    assert "will be made at the first start" in found.what
+    assert "will be made when it is first needed" in found.what
     assert list(tmp_path.iterdir()) == []
 
 
