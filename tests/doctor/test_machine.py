@@ -15,7 +15,7 @@ import pytest
 from tests.bad_servers import closed_port
 from ygg.atomic import Disk
 from ygg.doctor import machine
-from ygg.doctor.findings import Finding, State
+from ygg.doctor.findings import Finding, State, warning
 from ygg.fleet import DispatcherSettings
 
 
@@ -30,7 +30,7 @@ def test_a_folder_that_takes_files_keeps_none(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     found = machine.folder(tmp_path / "a" / "b")
     assert found.state is State.OK
-    assert found.what.startswith(f"{tmp_path / 'a' / 'b'} will be made at the first start")
+    assert found.what.startswith(f"{tmp_path / 'a' / 'b'} will be made when it is first needed")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,6 +102,21 @@ def test_a_port_is_free_or_ours_or_taken(taken: int) -> None:
     assert found.state is State.WRONG
     assert found.what == f"127.0.0.1:{taken} is taken by another program"
     assert found.remedy.startswith(f"ss -ltnp 'sport = :{taken}' says which")
+
+
+def test_whose_a_taken_door_is_may_be_unknown(taken: int, tmp_path: Path) -> None:
+    doubt = warning("whether by the dispatcher is not known: it wants a token", "export YGG_TOKEN=")
+    found = machine.door(f"127.0.0.1:{taken}", running=False, doubt=doubt)
+    assert (found.state, found.remedy) == (State.WARNING, doubt.remedy)
+    assert found.what == f"127.0.0.1:{taken} is taken; {doubt.what}"
+    path = tmp_path / "s"
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(os.fspath(path))
+        listener.listen()
+        found = machine.door(f"unix:{path}", running=False, doubt=doubt)
+    assert (found.state, found.what) == (State.WARNING, f"unix:{path} is taken; {doubt.what}")
+    free = machine.door(f"127.0.0.1:{closed_port()}", running=False, doubt=doubt)
+    assert free.state is State.OK
 
 
 def test_an_address_of_another_machine_is_wrong() -> None:

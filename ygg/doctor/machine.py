@@ -131,18 +131,26 @@ def clock(
     return found or [ok("the clock runs steadily")]
 
 
-def door(listen: str, running: bool) -> Finding:
-    """Whether a dispatcher could listen there. `running`: ours does."""
+def door(listen: str, running: bool, doubt: Finding | None = None) -> Finding:
+    """Whether a dispatcher could listen there.
+
+    Args:
+        listen: the address.
+        running: ours does.
+        doubt: why it may be a dispatcher's if it is taken: nobody is told to end that.
+    """
     address = parse_address(listen)
     if running:
         return ok(f"{listen} is the dispatcher's that runs")
     if isinstance(address, UnixPath):
-        return _unix_door(address.path)
+        return _unix_door(address.path, doubt)
     try:
         with closing(_bind(address)):
             return ok(f"{listen} is free")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
+            if doubt is not None:
+                return warning(f"{listen} is taken; {doubt.what}", doubt.remedy)
             return wrong(
                 f"{listen} is taken by another program",
                 f"ss -ltnp 'sport = :{address.port}' says which; end it, or listen elsewhere: "
@@ -171,7 +179,7 @@ def _bind(address: HostPort) -> socket.socket:
     return bound
 
 
-def _unix_door(path: Path) -> Finding:
+def _unix_door(path: Path, doubt: Finding | None) -> Finding:
     if not path.exists():
         if path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
             return ok(f"unix:{path} is free")
@@ -187,6 +195,8 @@ def _unix_door(path: Path) -> Finding:
             return ok(f"unix:{path} was left by a dispatcher that ended, and is taken over")
         except OSError as error:
             return wrong(f"unix:{path} can't be used: {error.strerror}", f"ls -l {path}")
+    if doubt is not None:
+        return warning(f"unix:{path} is taken; {doubt.what}", doubt.remedy)
     return wrong(
         f"unix:{path}: another process listens there",
         f"lsof {path} says which; end it, or listen elsewhere",

@@ -52,6 +52,14 @@ def look_at(
         yield _writing(path)
 
 
+def held_by(path: Path) -> str | None:
+    """The process that has it open, as far as can be told: why not is told by `look_at`."""
+    try:
+        return holder(path)
+    except OSError:
+        return None
+
+
 def _held(pid: str, running_pid: int | None, untold: Finding | None) -> Finding:
     """By a process that may well be a healthy dispatcher: nobody is told to end it."""
     if running_pid is None and untold is not None:

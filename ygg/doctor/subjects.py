@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
-from ygg.client.address import url_of
 from ygg.doctor import dispatcher, gpus, hosts, judging, machine, store
 from ygg.doctor.examination import Subject, on_a_thread
 from ygg.doctor.findings import Finding, Report, ok
@@ -140,18 +139,20 @@ class Subjects:
     def _door(self, listen: str) -> _Look:
         async def look() -> Sequence[Finding]:
             answer = await self._ask()
-            is_ours = answer.status is not None and _same_door(self._url, listen)
-            return await on_a_thread(lambda: [machine.door(listen, is_ours)])
+
+            def judge() -> list[Finding]:
+                held_by = store.held_by(self._places.store)
+                return [
+                    machine.door(listen, answer.has_door(listen, held_by), answer.doubt(held_by))
+                ]
+
+            return await on_a_thread(judge)
 
         return look
 
     async def _tokens(self) -> Sequence[Finding]:
         settings = self._fleet.dispatcher
         return await on_a_thread(lambda: list(machine.tokens(settings, os.environ)))
-
-
-def _same_door(url: str, listen: str) -> bool:
-    return url_of([listen]) == url
 
 
 def of_the_file(fleet: Fleet) -> Report:
