@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools import markdown
+from ygg.web.costs import VALUES_MAX
 from ygg.web.limits import Limits
 from ygg.web.problems import Kind
 
@@ -22,6 +23,7 @@ def _limits(limits: Limits) -> str:
         ("a request's first line", f"{limits.line_bytes} bytes"),
         ("headers", f"{limits.headers}, of {limits.header_bytes} bytes each"),
         ("a body", f"{limits.body_bytes >> 20} MiB, not compressed"),
+        ("values in it, of all its tasks together", f"{VALUES_MAX}"),
         ("for the head of a connection's first request to come", f"{limits.head_seconds:g} s"),
         ("for a body to come whole", f"{limits.body_seconds:g} s"),
         ("between two requests, and for an answer to be taken", f"{limits.idle_seconds:g} s"),

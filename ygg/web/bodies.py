@@ -2,8 +2,8 @@
 
 The good way is one strict pass of msgspec, and a cheap second one that looks for names given
 twice, of which msgspec would silently take the last. Only a body that fails is looked at slowly,
-if it is small: whoever sends a large one must not hold up all others. What the values mean is left
-to the routes.
+if it is small: whoever sends a large one must not hold up all others. What a body may cost is left
+to costs.py, what the values mean to the routes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import (
@@ -32,6 +32,7 @@ import msgspec
 from aiohttp import web
 
 from ygg.tasks import Json
+from ygg.web.costs import Bound, Costs, is_cheap, too_many
 from ygg.web.problems import ERRORS_MAX, FieldError, Kind, Problem, bad_fields, shown
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -67,7 +68,12 @@ class BodyReader(Generic[S]):
     """Reads bodies that are one object of a kind or, where `most` is given, an array of them."""
 
     def __init__(
-        self, kind: type[S], *, most: int = 0, besides: dict[str, Any] | None = None
+        self,
+        kind: type[S],
+        *,
+        most: int = 0,
+        besides: dict[str, Any] | None = None,
+        bounds: Mapping[str, Bound] | None = None,
     ) -> None:
         """As said.
 
@@ -75,6 +81,7 @@ class BodyReader(Generic[S]):
             kind: what an object has.
             most: how many may come in an array; 0: none does.
             besides: what the routes check that the type does not, as JSON Schema.
+            bounds: how long fields of any value may be.
         """
         self.kind = kind
         self.most = most
@@ -85,6 +92,7 @@ class BodyReader(Generic[S]):
         several = Annotated[list[kind], msgspec.Meta(min_length=1, max_length=most)]  # type: ignore[valid-type]  # made at run time
         #: All that a body may be.
         self.whole: Any = kind | several if most else kind
+        self._costs = Costs(kind, most=most, bounds=bounds or {})
         self._one = msgspec.json.Decoder(kind)
         self._either = msgspec.json.Decoder(self.whole) if most else None
 
@@ -100,17 +108,21 @@ class BodyReader(Generic[S]):
         return value
 
     def _decode(self, decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+        cheap = is_cheap(body)
         try:
-            if self.most:
-                _check_length(body, self.most)
             try:
+                if not cheap:
+                    self._costs.check(body)
+                if self.most:
+                    _check_length(body, self.most)
                 value = decoder.decode(body)
             except msgspec.ValidationError as error:
                 self._explain(body, error)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                _check_halves(_strict(body))  # both say it better, if they see it
+                if cheap:
+                    _check_halves(_strict(body))  # both say it better, if they see it
                 raise Problem(Kind.BAD_JSON, f"the body is not JSON: {error}") from error
-            _strict(body)
+            _strict(body, _CHECKER)
         except RecursionError as error:
             detail = "the body is nested too deeply: flatten it"
             raise Problem(Kind.BAD_JSON, detail) from error
@@ -267,8 +279,7 @@ def _check_length(body: bytes, most: int) -> None:
         if not text.startswith(",", at):
             return
         at += 1
-    detail = f"expected 1 to {most} objects, got more: send several arrays"
-    raise bad_fields([FieldError("", detail)])
+    raise too_many(most)
 
 
 def _beyond_blanks(text: str, at: int) -> int:
@@ -286,7 +297,7 @@ def _text(body: bytes) -> str:
         raise Problem(Kind.BAD_JSON, detail) from error
 
 
-def _strict(body: bytes) -> Any:
+def _strict(body: bytes, parser: json.JSONDecoder | None = None) -> Any:
     """The body by Python's own parser, which knows lines and columns. Raises Problem.
 
     Refuses what it would take by itself: names given twice, NaN and Infinity, absurd numbers.
@@ -295,7 +306,7 @@ def _strict(body: bytes) -> Any:
     if not text.strip():
         raise Problem(Kind.BAD_JSON, "the body is empty: send a JSON object")
     try:
-        return _PARSER.decode(text)
+        return (parser or _PARSER).decode(text)
     except json.JSONDecodeError as error:
         detail = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise Problem(Kind.BAD_JSON, detail) from error
@@ -314,6 +325,11 @@ def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return value
 
 
+def _no_pairs(pairs: list[tuple[str, Json]]) -> None:
+    """The same, and nothing is kept."""
+    _pairs(pairs)
+
+
 def _no_constant(name: str) -> NoReturn:
     raise Problem(Kind.BAD_JSON, f"{name} is not JSON: send a number, or null")
 
@@ -327,6 +343,11 @@ def _whole_number(digits: str) -> int:
 
 _PARSER: Final = json.JSONDecoder(
     object_pairs_hook=_pairs, parse_constant=_no_constant, parse_int=_whole_number
+)
+
+#: Only finds what is wrong; of objects nothing stays.
+_CHECKER: Final = json.JSONDecoder(
+    object_pairs_hook=_no_pairs, parse_constant=_no_constant, parse_int=_whole_number
 )
 
 #: Only finds where items end; numbers stay texts, which may be of any length.

@@ -20,6 +20,7 @@ from ygg.routing import detect_type
 from ygg.stores.base import KeyClash
 from ygg.tasks import NORMAL_PRIORITY, Draft, Json, Lane, new_id
 from ygg.web.bodies import A_TIME, BodyReader, escaped, given, text
+from ygg.web.costs import Bound
 from ygg.web.problems import FieldError, Kind, Problem, bad_fields
 from ygg.wire import parse_rfc3339, read_time
 
@@ -30,6 +31,9 @@ OPTIONS_BYTES_MAX: Final = 65536
 #: Objects and arrays within each other, in options and metadata.
 DEPTH_MAX: Final = 32
 KEY_CHARACTERS_MAX: Final = 200
+_LABELS: Final = "an array of at most 32 texts of 1 to 100 characters"
+#: A character takes at most four bytes; quotes and a comma come with each.
+_LABELS_BYTES_MAX: Final = 32 * (100 * 4 + 3)
 _TITLE_OF_LINE_MAX: Final = 200
 
 
@@ -45,7 +49,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     labels: (
         Annotated[
             tuple[Annotated[str, text(least=1, most=100)], ...],
-            _meta("an array of at most 32 texts of 1 to 100 characters", max_length=32),
+            _meta(_LABELS, max_length=32),
         ]
         | None
     ) = None
@@ -65,11 +69,24 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     metadata: Annotated[Any, _meta("any JSON of at most 4096 bytes")] = None
 
 
+def _too_long(most: int) -> Bound:
+    return Bound(
+        most,
+        lambda size: f"takes {size} bytes as JSON, at most {most} are kept: make it shorter",
+    )
+
+
+_BOUNDS: Final = {
+    "options": _too_long(OPTIONS_BYTES_MAX),
+    "metadata": _too_long(METADATA_BYTES_MAX),
+    "labels": Bound(_LABELS_BYTES_MAX, lambda size: f"expected {_LABELS}, got {size} bytes"),
+}
 _SAYS_SOMETHING: Final = {"type": "string", "pattern": "\\S"}
 SUBMISSION: Final = BodyReader(
     Submission,
     most=BATCH_MAX,
     besides={"anyOf": [given("title", _SAYS_SOMETHING), given("description", _SAYS_SOMETHING)]},
+    bounds=_BOUNDS,
 )
 _ENCODER: Final = msgspec.json.Encoder()
 _SORTED_ENCODER: Final = msgspec.json.Encoder(order="sorted")
@@ -138,9 +155,9 @@ def _errors(submission: Submission, place: str) -> Iterator[FieldError]:
     if submission.not_before is not None:
         yield from _time_errors(submission.not_before, f"{place}/not_before")
     if submission.options:
-        yield from _json_errors(submission.options, f"{place}/options", OPTIONS_BYTES_MAX)
+        yield from _json_errors(submission.options, place, "options")
     if submission.metadata is not None:
-        yield from _json_errors(submission.metadata, f"{place}/metadata", METADATA_BYTES_MAX)
+        yield from _json_errors(submission.metadata, place, "metadata")
 
 
 _NUL: Final = "has a NUL character (\\u0000), which no store keeps: leave it out"
@@ -153,11 +170,11 @@ def _time_errors(text: str, place: str) -> Iterator[FieldError]:
         yield FieldError(place, str(error))
 
 
-def _json_errors(value: Json, place: str, most: int) -> Iterator[FieldError]:
+def _json_errors(value: Json, place: str, name: str) -> Iterator[FieldError]:
+    bound, place = _BOUNDS[name], f"{place}/{name}"
     encoded = _ENCODER.encode(value)
-    if len(encoded) > most:
-        detail = f"takes {len(encoded)} bytes as JSON, at most {most} are kept: make it shorter"
-        yield FieldError(place, detail)
+    if len(encoded) > bound.most:
+        yield FieldError(place, bound.says(len(encoded)))
     # Nearly all values pass these two looks, which cost next to nothing.
     elif encoded.count(b"[") + encoded.count(b"{") > DEPTH_MAX or b"\\u0000" in encoded:
         yield from _walk(value, place, DEPTH_MAX)
