@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Final, TypeAlias
 
 from autoscaler.records import Record, decoded, encoded
+from ygg.folders import make_folder
 
 #: A host takes some 5 MB a day, 15 times less once packed.
 FILE_BYTES: Final = 32 * 1024 * 1024
@@ -47,7 +48,7 @@ class Recorder:
 
     def write(self, records: Iterable[Record]) -> None:
         """Raises OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        make_folder(self._folder)
         current = self._folder / CURRENT
         with current.open("ab") as file:
             if file.tell() and not _ends_a_line(current):

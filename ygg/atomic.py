@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from ygg.folders import FILE_MODE, FOLDER_MODE
+
 T = TypeVar("T")
 
-FILE_MODE: Final = 0o640
-FOLDER_MODE: Final = 0o750
 #: Writes in a round: those of its first file wait for its last.
 _ROUND: Final = 64
 #: From so many writes in a round on the file system is synced as a whole. In rounds of 64 on ext4

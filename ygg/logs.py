@@ -16,6 +16,8 @@ from pathlib import Path
 from threading import RLock, Timer
 from typing import Final, TextIO
 
+from ygg.folders import make_folder
+
 log = logging.getLogger("ygg.daemon")
 
 _FILE_BYTES: Final = 20_000_000
@@ -149,7 +151,7 @@ def start_logging(folder: Path, *, verbose: bool, name: str = "ygg.log") -> LogL
     file: LogFile | None = None
     trouble = ""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        make_folder(folder)
         file = LogFile(
             folder / name,
             maxBytes=_FILE_BYTES,

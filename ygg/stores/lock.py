@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ygg.folders import FILE_MODE, make_folder
 from ygg.stores.base import StoreUnusable
 
 
@@ -20,8 +21,8 @@ def locked(path: Path) -> Iterator[None]:
     # Not on the store's own file: to close a second descriptor of that drops SQLite's locks.
     place = path.with_name(path.name + ".lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        make_folder(path.parent)
+        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         raise StoreUnusable(
             f"{place}: can't be made ({error.strerror}): "

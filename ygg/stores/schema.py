@@ -6,10 +6,11 @@ Statements are left to tables.py and pruning.py, transactions to sqlite.py.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+from ygg.folders import make_file
 from ygg.stores.base import StoreUnusable
 
 #: "ygg1" in the file's header: no other program's database is taken for ours.
@@ -143,6 +144,10 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     Raises StoreUnusable, sqlite3.Error.
     """
     # Without `create`: should the file be gone, an empty one must not take its place.
+    if create:
+        # SQLite would let everybody read it. Its log beside it gets the same mode.
+        with suppress(OSError):  # what hinders that, SQLite meets too, and tells
+            make_file(path)
     mode = "rwc" if create else "rw"
     connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None)
     with ExitStack() as undo:
