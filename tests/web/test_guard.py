@@ -50,6 +50,31 @@ def test_only_our_own_names_are_answered(tmp_path: Path, lines: list[str], statu
     run(story())
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/livez", "localhost", 200),
+        ("http://LOCALHOST:9/v1/status?x", "127.0.0.1", 400),
+        ("http://evil.test/livez", "localhost", 421),
+        ("https://evil.test:8765", "localhost", 421),
+        ("http://evil.test", "localhost", 421),
+        ("http://localhost@evil.test/livez", "localhost", 421),
+        ("http:///livez", "localhost", 400),
+        ("http://localhost/livez", "evil.test", 421),
+        ("//evil.test/livez", "localhost", 404),
+    ],
+)
+def test_a_target_that_names_a_server_must_name_this_one(
+    tmp_path: Path, target: str, host: str, status: int
+) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            answer = await raw(w.port, head(f"Host: {host}", method="GET", path=target))
+            assert status_of(answer) == status, answer
+
+    run(story())
+
+
 def test_an_old_client_without_a_host_is_not_answered(tmp_path: Path) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:

@@ -35,6 +35,8 @@ _PROXIES_HEADERS: Final = (
     "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via",
 )  # fmt: skip
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(:[0-9]{1,5})?")
+#: A target in absolute form, `http://HOST/...`; of what is no path, all is taken for a host.
+_TARGET: Final = re.compile(r"(?!/|\*$)(?:[^/?#]*//)?(?P<host>[^/?#]*)")
 
 ACCESS: Final = web.AppKey("access", Access)
 #: Of the token that a request brought, the name; "" without.
@@ -94,18 +96,22 @@ def make_guard(names: frozenset[str]) -> Middleware:
 
 
 def _check_host(request: web.Request, names: frozenset[str]) -> tuple[str, str]:
-    """Returns the Host as given, in lower case, and its name alone. Raises Problem."""
+    """Returns the host as asked for, in lower case, and its name alone. Raises Problem."""
     given = request.headers.getall(hdrs.HOST, [])
-    host = given[0].lower() if len(given) == 1 else ""
-    parts = _HOST.fullmatch(host)
-    if parts is None or (parts["name"] not in names and parts["name"] != _own_address(request)):
-        told = shown(", ".join(given))
-        detail = (
-            f"Host is {told}, but this is {', '.join(sorted(names))}: use one of these, or have "
-            "yours added to `names` of the dispatcher in hosts.yaml"
-        )
-        raise Problem(Kind.WRONG_HOST, detail, close=True)
-    return host, parts["name"]
+    hosts = [("Host is", ", ".join(given), given[0] if len(given) == 1 else "")]
+    target = _TARGET.match(request.raw_path)
+    if target is not None:  # as to a proxy: it goes before Host (RFC 9112, 3.2.2)
+        hosts.append(("the address asked for names", target["host"], target["host"]))
+    for what, told, host in hosts:
+        parts = _HOST.fullmatch(host.lower())
+        if parts is None or (parts["name"] not in names and parts["name"] != _own_address(request)):
+            detail = (
+                f"{what} {shown(told)}, but this is {', '.join(sorted(names))}: use one of these, "
+                "or have yours added to `names` of the dispatcher in hosts.yaml"
+            )
+            raise Problem(Kind.WRONG_HOST, detail, close=True)
+    assert parts is not None, "none was refused"
+    return parts[0], parts["name"]
 
 
 def _own_address(request: web.Request) -> str | None:
