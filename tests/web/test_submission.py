@@ -182,6 +182,33 @@ def test_of_a_large_body_only_the_first_error_is_told(monkeypatch: pytest.Monkey
     assert len(_body(refused({"x" * 3_000_000: 1}))) < 1000
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "pointer", "says"),
+    [
+        ("description", "x" * 3_000_000, "/description",
+         "expected a text of at most 1048576 characters, got a text of 3000000 characters"),
+        ("system", ["x" * 99] * 9000, "/system",
+         "expected a text of at most 131072 characters, got an array"),
+        ("priority", 9, "/priority",
+         "expected an integer from 0 (critical) to 4 (backlog), got 9"),
+        ("labels", ["a", 7], "/labels/1",
+         "expected an array of at most 32 texts of 1 to 100 characters, got 7"),
+    ],
+)  # fmt: skip
+def test_the_first_error_of_a_large_body_is_told_in_the_same_words(
+    field: str, value: object, pointer: str, says: str
+) -> None:
+    large = {"title": "a", "description": "ä" * 1_048_576}
+    for body, place in (
+        ({**large, field: value}, ""),
+        ([{**large, "title": "b"}, {**large, field: value}], "/1"),
+    ):
+        data = json.dumps(body, ensure_ascii=False).encode()
+        assert len(data) > 2 * 1024 * 1024
+        problem = refused(data)
+        assert [(e.pointer, e.detail) for e in problem.errors] == [(place + pointer, says)]
+
+
 @pytest.mark.parametrize("item", ["{}", '{"title": "a, [b", "options": {"x": [1, 2]}}', "1"])
 def test_an_array_is_not_read_beyond_the_most_it_may_hold(item: str) -> None:
     # What follows is no JSON: whoever reads it says so.

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import (
     Annotated,
@@ -139,13 +140,25 @@ class BodyReader(Generic[S]):
             # One more than is told, so that it is known that there are more.
             errors = list(islice(self._errors(value), ERRORS_MAX + 1))
         if not errors:  # too large, or such as a number that only msgspec finds too large
-            message = str(error)
-            place = _PLACE.search(message)
-            pointer = "" if place is None else _pointer(place[1])
-            what = _PLACE.sub("", message)
-            what = what if len(what) <= _MESSAGE_MOST else what[:_MESSAGE_MOST] + "..."
-            errors = [FieldError(pointer, what)]
+            errors = [self._first_error(body, str(error))]
         raise bad_fields(errors) from error
+
+    def _first_error(self, body: bytes, message: str) -> FieldError:
+        """What msgspec's message says, in our words where it is of a field."""
+        found = _PLACE.search(message)
+        place = "" if found is None else found[1]
+        pointer, steps = _pointer(place), _STEP.findall(place)
+        item = int(steps.pop(0)[0]) if steps and steps[0][0] else 0
+        name = steps.pop(0)[1] if steps else ""
+        if name in self._fields and all(index for index, _ in steps):
+            # Else it is such as a number that only msgspec finds too large.
+            with suppress(msgspec.DecodeError):
+                raw = self._costs.part(body, item, name)
+                told = _told_raw(raw, "".join(f"[{index}]" for index, _ in steps))
+                return FieldError(pointer, f"expected {described(self._fields[name])}, got {told}")
+        what = _PLACE.sub("", message)
+        what = what if len(what) <= _MESSAGE_MOST else what[:_MESSAGE_MOST] + "..."
+        return FieldError(pointer, what)
 
     def _errors(self, value: Json) -> Iterator[FieldError]:
         if not isinstance(value, list) or not self.most:
@@ -392,6 +405,13 @@ def _told(value: Json) -> str:
             return "an object"
         case _:
             return f"an array of {len(value)}"
+
+
+def _told_raw(raw: bytes, place: str) -> str:
+    """A field, or what stands at a place in it, in a few words. Of a large one no objects are made."""
+    if len(raw) > _LARGE_BYTES and raw[:1] in b"[{":
+        return "an array" if raw[:1] == b"[" else "an object"
+    return _told(_part(msgspec.json.decode(raw), place))
 
 
 def described(hint: Any) -> str:

@@ -87,6 +87,11 @@ class Costs:
             detail = f"holds more than {VALUES_MAX} values: send several smaller requests"
             raise bad_fields(errors or [FieldError("", detail)])
 
+    def part(self, body: bytes, index: int, name: str) -> bytes:
+        """A field of an item, or of the only object, as it came. Raises msgspec.DecodeError."""
+        sketch = self._decode(self._sketched, body)
+        return bytes(getattr(sketch[index] if isinstance(sketch, list) else sketch, name))
+
     def _decode(self, decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         self._count.items = 0
         return decoder.decode(body)
