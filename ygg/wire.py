@@ -80,7 +80,7 @@ def read_time(text: str) -> float:
     """A time that can be kept and shown. Raises ValueError, which says why."""
     at = parse_rfc3339(text)
     if not 0 <= at < _LATEST:
-        raise ValueError(f"{text!r} is not between the years 1970 and 9999")
+        raise ValueError(f"{text!r} is not from the years 1970 to 9998; {_EXAMPLE}")
     return at
 
 
