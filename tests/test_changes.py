@@ -138,7 +138,7 @@ def test_a_host_that_goes_strands_what_only_it_served() -> None:
     assert "host surtr goes: nothing starts there any more; 2 tasks there may end first" in found
     stranded = [text for text in found if "stranded" in text]
     assert stranded == [
-        "1 task of type general with the model deepseek-r1:8b that waits would be stranded: no host is left for them (no_host) until one returns",
+        "1 task of type general with the model deepseek-r1:8b that waits would be stranded: no host is left for it (no_host) until one returns",
         "3 tasks of type reasoning with the model deepseek-r1:8b that wait would be stranded: no host is left for them (no_host) until one returns",
     ]
     back = [text for text in changes(new, fleet(), work) if "get" in text]

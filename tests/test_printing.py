@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ygg import printing
+from ygg.durations import in_seconds
 from ygg.printing import Tone, Toned
 
 pytestmark = pytest.mark.pure
@@ -142,3 +143,14 @@ def test_a_single_text_is_toned_or_not() -> None:
     assert printing.toned(Toned("x", Tone.BAD), colour=True) == "\x1b[31mx\x1b[0m"
     assert printing.toned(Toned("x\n", Tone.BAD), colour=False) == "x\\n"
     assert printing.toned("x", colour=True) == "x"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1e-9, "0.000000001 s"), (0.5, "0.5 s"), (90.0, "90 s"), (604800.0, "604800 s"),
+        (12_345_678.0, "12345678 s"),
+    ],
+)  # fmt: skip
+def test_a_limit_of_seconds_has_no_power_of_ten(value: float, shown: str) -> None:
+    assert in_seconds(value) == shown

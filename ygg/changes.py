@@ -181,11 +181,11 @@ def _stranded(old: Fleet, new: Fleet, work: Work) -> Iterator[str]:
     for lane, count in sorted(work.waiting.items()):
         model = f" with the model {lane.model}" if lane.model else ""
         before, after = (_serves(fleet, lane) for fleet in (old, new))
-        wait, get = ("waits", "gets") if count == 1 else ("wait", "get")
+        wait, get, them = ("waits", "gets", "it") if count == 1 else ("wait", "get", "them")
         if count and before and not after:
             yield (
                 f"{tasks(count)} of type {lane.type}{model} that {wait} would be stranded: "
-                "no host is left for them (no_host) until one returns"
+                f"no host is left for {them} (no_host) until one returns"
             )
         elif count and after and not before:
             yield f"{tasks(count)} of type {lane.type}{model} that {wait} for a host {get} one"

@@ -1,4 +1,4 @@
-"""Durations as people write them: 90, 90s, 10m, 1h30m, 2d. Pure."""
+"""Durations as people write and read them: 90, 90s, 10m, 1h30m, 2d. Pure."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def parse_duration(text: str) -> float | None:
     if not parts or "".join(amount + unit for amount, unit in parts) != text:
         return None
     return sum(float(amount) * UNITS[unit] for amount, unit in parts)
+
+
+def in_seconds(value: float) -> str:
+    """0.5 s, 3600 s; never with a power of ten."""
+    text = f"{value:g}"
+    if "e" in text:
+        text = f"{value:.12f}".rstrip("0").rstrip(".")
+    return f"{text} s"

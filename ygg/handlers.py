@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ygg import functions
+from ygg.durations import in_seconds
 from ygg.faults import Cause, Failure
 from ygg.fleet import TypeSettings
 from ygg.hosts.base import Answer, Limits, Message, ModelServer, Progress, Request
@@ -197,8 +198,11 @@ class CommandHandler:
 
         if ended.end is End.TIMEOUT:
             limit = _timeout(self._settings, task)
-            remedy = "raise `timeout` of the type or task if it needs more"
-            raise failure(Cause.DEADLINE, f"was ended after its timeout of {limit:g} s: {remedy}")
+            raise failure(
+                Cause.DEADLINE,
+                f"was ended after its timeout of {in_seconds(limit)}: raise `timeout` of the type "
+                "or task if it needs more",
+            )
         if ended.end is End.TOO_LONG:
             what = f"wrote more than {ANSWER_BYTES_MAX} bytes to standard output and was ended"
             raise failure(Cause.ANSWER_TOO_LONG, what)
@@ -251,8 +255,8 @@ class PythonHandler:
         except TimeoutError as error:
             assert deadline.expired(), "a TimeoutError of the function itself became a Failure"
             message = (
-                f"{self._entry} ran past its timeout of {limit:g} s (a plain function can't be "
-                "stopped: its thread goes on until it returns); raise `timeout` if it needs more"
+                f"{self._entry} ran past its timeout of {in_seconds(limit)} (a plain function can't "
+                "be stopped: its thread goes on until it returns); raise `timeout` if it needs more"
             )
             raise Failure(Cause.DEADLINE, message, taken=True) from error
         answer = Answer(text=result, seconds=clock() - start) if isinstance(result, str) else result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,7 +287,9 @@ def test_each_reason_has_its_words() -> None:
     assert set(IN_WORDS) == set(Reason)
 
 
-def _sight(*, rows: dict[str, HostRow] | None = None) -> Sight:
+def _sight(
+    *, rows: dict[str, HostRow] | None = None, waiting: Sequence[str] = ("general", "old", "old")
+) -> Sight:
     """Two servers on one pinned card, a host that a reload took away, a type nobody serves."""
     settings = fleet({"a": 2, "b": 1}, shares={"b": "a"})
     pinned = replace(settings.hosts["a"], slots=SlotSettings(start=2, min=1, pin=2))
@@ -296,7 +299,7 @@ def _sight(*, rows: dict[str, HostRow] | None = None) -> Sight:
         {"a": "a", "b": "a", "gone": "gone"}, {"a": 2, "gone": 1}, {"general": [Option("a", "m")]}
     )
     board.apply(Event(position=1, at=0.0, kind=Kind.CONFIGURED, detail=detail))
-    for position, type_ in ((2, "general"), (3, "old"), (4, "old")):
+    for position, type_ in enumerate(waiting, 2):
         place = Waiting(f"t{position}", Lane(type_, ""), Rank(True, 2, 5.0, position))
         row = Event(position=position, at=5.0, kind=Kind.ACCEPTED, task=place.id, waiting=place)
         board.apply(row)
@@ -345,6 +348,8 @@ def test_tasks_that_no_host_serves_are_for_a_person() -> None:
         lane.priority for lane in status.waiting.lanes
     )
     assert "2 tasks of type old wait: no host serves them (no_host)" in status.needs_person
+    one = _status(_sight(waiting=["old"])).needs_person
+    assert "1 task of type old waits: no host serves it (no_host)" in one
 
 
 @pytest.mark.pure

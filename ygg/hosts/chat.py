@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
+from ygg.durations import in_seconds
 from ygg.faults import Cause, Failure
 from ygg.hosts.base import Answer, Limits, Progress, Request
 from ygg.hosts.blame import REMEDIES
@@ -188,16 +189,16 @@ def _too_late(exchange: _Exchange, attempt: Attempt, *, again: bool) -> Failure:
     waited_for = "token" if attempt.connected else "connection"
     if not reply.tokens and limits.timeout < limits.first_token:
         # Its own limit, the same on every host: sent back, it would go round for ever.
-        what = f"no {waited_for} within its whole timeout of {limits.timeout:g} s"
+        what = f"no {waited_for} within its whole timeout of {in_seconds(limits.timeout)}"
         return reply.failure(Cause.TIMEOUT, what, taken=attempt.connected or again)
     if not attempt.connected:
         cause = Cause.RESET if again else Cause.REFUSED
-        what = f"no connection within {limits.first_token:g} s"
+        what = f"no connection within {in_seconds(limits.first_token)}"
         return reply.failure(cause, what, taken=again, remedy=REMEDIES[Cause.REFUSED])
     if not reply.tokens:
-        return reply.failure(Cause.FIRST_TOKEN, f"no token within {limits.first_token:g} s")
+        return reply.failure(Cause.FIRST_TOKEN, f"no token within {in_seconds(limits.first_token)}")
     if asyncio.get_running_loop().time() >= exchange.started + limits.timeout:
-        what = f"still answering after {limits.timeout:g} s, at {reply.tokens} tokens"
+        what = f"still answering after {in_seconds(limits.timeout)}, at {reply.tokens} tokens"
         return reply.failure(Cause.DEADLINE, what)
-    what = f"no token for {limits.stall:g} s, after {reply.tokens}"
+    what = f"no token for {in_seconds(limits.stall)}, after {reply.tokens}"
     return reply.failure(Cause.STALL, what)

@@ -324,7 +324,8 @@ def _sentences(
             stranded[lane] += count
     for lane, count in stranded.items():
         model = f" with the model {lane.model}" if lane.model else ""
-        yield f"{_tasks(count)} of type {lane.type}{model} wait: no host serves them (no_host)"
+        wait, them = ("waits", "it") if count == 1 else ("wait", "them")
+        yield f"{_tasks(count)} of type {lane.type}{model} {wait}: no host serves {them} (no_host)"
     for row in blocked[:_ERRORS_TOLD]:
         yield f"{_tasks(row.count)} blocked: {row.error or 'no error is known'}"
     if len(blocked) > _ERRORS_TOLD:
