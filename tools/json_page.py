@@ -26,7 +26,9 @@ come, so leave out those that you don't know. Times are RFC 3339 in UTC, duratio
 
 **Errors are text, with `--json` too**: one line on standard error that begins with `ygg: `, and the
 [exit code](command-line.md#exit-codes). Standard output has then only what was done before.
-`ygg check` and `ygg doctor` print their value as well when they find something wrong.
+`ygg check` and `ygg doctor` print their value as well when they find something wrong. What is wrong
+in hosts.yaml is told as a compiler does, for editors: a line `FILE:LINE: WHAT; REMEDY` for each
+mistake, without the `ygg: `.
 """
 #: Of each command that has --json: what it prints (None: told elsewhere), and how often.
 COMMANDS: Final[Mapping[str, tuple[type[msgspec.Struct] | None, str]]] = {
