@@ -21,6 +21,7 @@ from ygg.doctor.parallel import Stretch, at_once
 from ygg.fleet import Fleet, HostSettings, SlotSettings, TypeSettings
 from ygg.hosts.base import Identity, Loaded, Product
 from ygg.hostsfile import parse_fleet
+from ygg.printing import Paper
 
 pytestmark = pytest.mark.pure
 
@@ -56,6 +57,19 @@ def test_a_report_is_read_from_left_to_right() -> None:
     assert not is_well([report])
     assert is_well([Report(part="store", name="", findings=[warning("x", "y")])])
     assert summary([report]) == "1 wrong, 0 to look at, 1 well"
+
+
+def test_a_report_fits_a_narrow_terminal() -> None:
+    report = Report(part="store", name="", findings=[wrong("it is full " * 4, "make room " * 4)])
+    assert report.lines(Paper(30)) == [
+        "store",
+        "  wrong    it is full it is",
+        "           full it is full it",
+        "           is full",
+        "           -> make room make",
+        "              room make room",
+        "              make room",
+    ]
 
 
 def test_what_a_server_said_can_not_act_on_the_terminal() -> None:

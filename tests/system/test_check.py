@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from tests.system.daemons import Servers, counts, daemon, hosts_yaml, until, ygg
+from tests.system.terminals import terminal, without_codes
 from ygg.cli.printed import CheckReport
+from ygg.printing import columns
 
 pytestmark = pytest.mark.system
 
@@ -119,7 +121,23 @@ def test_its_json_has_the_same_keys_for_a_good_file_and_a_bad_one(tmp_path: Path
         assert msgspec.json.decode(done.stdout) == msgspec.to_builtins(report)
         assert report.file == str(hosts)
         told.append((done.returncode, report.ok, bool(report.problems)))
+        assert [line.split(" ")[0] for line in done.stderr.splitlines()] == [
+            f"{hosts}:1:" for _ in report.problems
+        ], "as a compiler tells its mistakes"
     assert told == [(0, True, False), (1, False, True)]
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_what_is_found_fits_a_narrow_terminal(tmp_path: Path, command: str) -> None:
+    hosts = tmp_path / "hosts.yaml"
+    hosts.write_text("hosts: {h: {url: 'http://127.0.0.1:1'}}\n")
+    args = (command, "--hosts", hosts, "--state", tmp_path / "s", "--url", "http://127.0.0.1:1")
+    with terminal(*args, folder=tmp_path, columns=44) as t:
+        t.end()
+    shown = without_codes(t.shown)
+    assert [line for line in shown.splitlines() if columns(line) > 44] == []
+    said = "no dispatcher answers at" if command == "check" else "`ygg loop --async` starts one"
+    assert said in " ".join(shown.split()), shown
 
 
 def test_a_store_that_is_none_of_ours_is_named(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ygg import printing
-from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, fail, print_json
+from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, fail, paper, print_json, show
 
 if TYPE_CHECKING:
     from ygg.changes import Change
     from ygg.fleet import Fleet, SlotSettings
+    from ygg.printing import Paper
 
 
 def register(commands: Commands) -> None:
@@ -72,11 +73,12 @@ def _check(args: argparse.Namespace) -> int:
             )
         )
         return DONE
-    print("\n".join(_fleet_lines(fleet)))
-    print(f"\n{path}: good\n")
-    print("\n".join(_change_lines(source, changes)))
+    sheet = paper()
+    show([*_fleet_lines(fleet, sheet), "", *sheet.wrap(f"{path}: good"), ""])
+    show(_change_lines(source, changes, sheet))
     if args.ask:
-        print("\n" + "\n".join([f"warning: {one}" for one in warnings] or ["Every host agrees."]))
+        told = [f"warning: {one}" for one in warnings] or ["Every host agrees."]
+        show(["", *(line for text in told for line in sheet.wrap(text, "  "))])
     return DONE
 
 
@@ -116,7 +118,7 @@ def _ask(fleet: Fleet) -> list[str]:
     return [printing.clean(text) for text in texts]
 
 
-def _fleet_lines(fleet: Fleet) -> list[str]:
+def _fleet_lines(fleet: Fleet, paper: Paper) -> list[str]:
     rows = [
         [h.name, h.url, h.api or "(asked)", h.model or "(asked)",
          f"shares {h.shares}" if h.shares else _slots_text(h.slots)]
@@ -124,9 +126,9 @@ def _fleet_lines(fleet: Fleet) -> list[str]:
     ]  # fmt: skip
     routes = [[name, " > ".join(map(str, t.run))] for name, t in fleet.types.items()]
     return [
-        printing.table(["HOST", "URL", "API", "MODEL", "SLOTS"], rows),
+        *paper.table(["HOST", "URL", "API", "MODEL", "SLOTS"], rows, drop=["API", "MODEL", "URL"]),
         "",
-        printing.table(["TYPE", "RUNS ON"], routes),
+        *paper.table(["TYPE", "RUNS ON"], routes),
     ]
 
 
@@ -137,12 +139,12 @@ def _slots_text(slots: SlotSettings) -> str:
     return f"{slots.start} ({slots.min}..{most})"
 
 
-def _change_lines(source: str, changes: list[Change] | None) -> list[str]:
+def _change_lines(source: str, changes: list[Change] | None, paper: Paper) -> list[str]:
     if changes is None:
-        return [f"What a restart would change is not known: {printing.clean(source)}."]
+        return paper.wrap(f"What a restart would change is not known: {source}.")
     if not changes:
-        return [f"A restart would change nothing of {printing.clean(source)}."]
-    return [
-        f"Compared with {printing.clean(source)}, a restart would change:",
-        *(f"  {printing.clean(change.text)}" for change in changes),
-    ]
+        return paper.wrap(f"A restart would change nothing of {source}.")
+    lines = paper.wrap(f"Compared with {source}, a restart would change:")
+    for change in changes:
+        lines += paper.wrap(f"  {change.text}", "    ")
+    return lines

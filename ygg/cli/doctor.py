@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ygg import printing
-from ygg.cli.base import DONE, FAILED, WRONG_USE, Commands, Wrong, duration, fail, print_json
+from ygg.cli.base import (
+    DONE,
+    FAILED,
+    WRONG_USE,
+    Commands,
+    Wrong,
+    duration,
+    fail,
+    paper,
+    print_json,
+    show,
+)
 
 if TYPE_CHECKING:
     from ygg.doctor.findings import Report
@@ -59,7 +70,7 @@ def _doctor(args: argparse.Namespace) -> int:
         findings = [wrong(*_apart(problem)) for problem in error.problems]
         reports = [Report(part="hosts.yaml", name="", findings=findings)]
         if not args.json:
-            print("\n".join(reports[0].lines()))
+            show(reports[0].lines(paper()))
     else:
         if unknown := [name for name in args.names if name not in fleet.hosts]:
             raise Wrong(
@@ -70,7 +81,7 @@ def _doctor(args: argparse.Namespace) -> int:
         checks = [check for report in reports for check in report.as_json()]
         print_json({"ok": is_well(reports), "checks": checks})
     else:
-        print(f"\n{summary(reports)}")
+        show(["", *paper().wrap(summary(reports))])
     return DONE if is_well(reports) else failed
 
 
@@ -107,7 +118,7 @@ async def _examine(args: argparse.Namespace, fleet: Fleet) -> list[Report]:
 
 def _tell(args: argparse.Namespace, report: Report) -> None:
     if not args.json:
-        print("\n".join(report.lines()), flush=True)
+        print("\n".join(report.lines(paper())), flush=True)
 
 
 class _Bar:

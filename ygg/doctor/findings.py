@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ygg import printing
+from ygg.printing import Paper
 from ygg.tasks import Json
 
 
@@ -52,13 +52,14 @@ class Report:
     name: str
     findings: Sequence[Finding]
 
-    def lines(self) -> list[str]:
+    def lines(self, paper: Paper | None = None) -> list[str]:
         """For people: the thing, then a line for each finding and one for what mends it."""
-        lines = [printing.clean(f"{self.part} {self.name}".strip())]
+        paper = paper or Paper()
+        lines = paper.wrap(f"{self.part} {self.name}".strip(), "  ")
         for finding in self.findings:
-            lines.append(f"  {finding.state.value:<8} {printing.clean(finding.what)}")
+            lines += paper.wrap(f"  {finding.state.value:<8} {finding.what}", " " * 11)
             if finding.remedy:
-                lines.append(f"  {'':<8} -> {printing.clean(finding.remedy)}")
+                lines += paper.wrap(f"  {'':<8} -> {finding.remedy}", " " * 14)
         return lines
 
     def as_json(self) -> list[dict[str, Json]]:
