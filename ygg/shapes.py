@@ -165,6 +165,8 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
     count: int
     tasks: tuple[str, ...]
+    #: Of these, those that no host serves any more: they wait until hosts.yaml has one.
+    unserved: tuple[str, ...] = ()
 
 
 # -- hosts and the whole -------------------------------------------------------------------------

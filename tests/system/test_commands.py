@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from tests.system.daemons import Daemon, Servers, daemon, hosts_yaml, until, ygg
+from tests.system.daemons import Daemon, Servers, counts, daemon, hosts_yaml, until, ygg
 from ygg import shapes
 from ygg.cli import make_parser
 
@@ -654,3 +654,28 @@ def test_completion_of_every_shell_knows_every_command(shell: str) -> None:
     assert done.returncode == 0, done.stderr
     for name in ("submit", "status", "completion", "watch"):
         assert name in done.stdout
+
+
+def test_a_retry_of_what_no_host_serves_any_more_says_so(tmp_path: Path) -> None:
+    servers = Servers()
+    fleet = {"h": (servers.start("h"), 1)}
+    old = "types: {general: {run: [h]}, old: {run: [h], command: [/bin/false]}}\n"
+    try:
+        with daemon(tmp_path / "d", hosts_yaml(fleet, extra=old)) as d:
+            ids = [good(d, "submit", "-q", "-t", "old", "x").strip() for _ in range(2)]
+            until(lambda: counts(d) == {"blocked": 2})
+            d.end()
+        with daemon(tmp_path / "d", hosts_yaml(fleet)) as d:
+            one = run(d, "retry", ids[0])
+            rest = lines_of(d, shapes.Retried, "retry", "--error", "exit code 1", "--yes")
+            why = good(d, "why", ids[0])
+    finally:
+        servers.close()
+    assert (one.returncode, one.stdout) == (0, "1 task is open again\n")
+    assert one.stderr == (
+        "ygg: no host serves it any more: it waits until one is in the `run:` of its type; "
+        f"`ygg why {ids[0]}` says more\n"
+    )
+    assert rest == [shapes.Retried(count=1, tasks=(ids[1],), unserved=(ids[1],))]
+    assert "serves type old (no_host): add one to the `run:` of the type and restart the " in why
+    assert f"or `ygg cancel {ids[0]}`" in why

@@ -25,7 +25,7 @@ from ygg.printing import counted
 
 if TYPE_CHECKING:
     from ygg.client import Client
-    from ygg.shapes import TaskView
+    from ygg.shapes import Retried, TaskView
 
 #: Answers that are of the one who asks, and would be the same for every id.
 _OF_ALL: Final = (401, 403, 421)
@@ -160,4 +160,17 @@ async def _retry(client: Client, args: argparse.Namespace) -> int:
         print_json(done)
     else:
         print(f"{counted(done.count, 'task')} {'is' if done.count == 1 else 'are'} open again")
+        if done.unserved:
+            say(_unserved(done))
     return DONE
+
+
+def _unserved(done: Retried) -> str:
+    """They wait for a host that no hosts.yaml has."""
+    one = len(done.unserved) == 1
+    which = "it" if done.count == 1 else f"{len(done.unserved)} of them"
+    return (
+        f"no host serves {which} any more: {'it waits' if one else 'they wait'} until one is in "
+        f"the `run:` of {'its type' if one else 'their types'}; `ygg why {done.unserved[0]}` says "
+        "more"
+    )

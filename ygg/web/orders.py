@@ -14,7 +14,7 @@ from ygg.dispatcher import Dispatcher
 from ygg.endings import DRAINED, blocked_by_drain
 from ygg.lifecycle import Refused, retried
 from ygg.stores.base import Query, UnknownTask
-from ygg.tasks import Status
+from ygg.tasks import Status, Task
 from ygg.web.bodies import A_TIME, BodyReader, given, text
 from ygg.web.problems import FieldError, bad_fields, shown
 from ygg.wire import read_time, rfc3339
@@ -184,8 +184,8 @@ def read_nothing(body: bytes) -> None:
         NOTHING.one(body)
 
 
-async def retry_many(dispatcher: Dispatcher, order: RetryOrder, now: float) -> list[str]:
-    """The ids of the tasks that went back, or would.
+async def retry_many(dispatcher: Dispatcher, order: RetryOrder, now: float) -> list[Task]:
+    """The tasks that went back, or would.
 
     Those that are named all do, or none does. Those that are found go one by one: what changed
     meanwhile by another's hand is left as it is.
@@ -195,21 +195,21 @@ async def retry_many(dispatcher: Dispatcher, order: RetryOrder, now: float) -> l
     if order.ids is not None:
         if order.dry_run:
             ids = dict.fromkeys(order.ids)
-            return [retried(await dispatcher.store.get(task_id), now).id for task_id in ids]
-        return [task.id for task in await dispatcher.retry(order.ids)]
-    done: list[str] = []
+            return [retried(await dispatcher.store.get(task_id), now) for task_id in ids]
+        return list(await dispatcher.retry(order.ids))
+    done: list[Task] = []
     async for found in _found(dispatcher, order):
         done += found if order.dry_run else await _retry_those(dispatcher, found)
     return done
 
 
-async def _found(dispatcher: Dispatcher, order: RetryOrder) -> AsyncIterator[list[str]]:
+async def _found(dispatcher: Dispatcher, order: RetryOrder) -> AsyncIterator[list[Task]]:
     """By falling sequence: one that is blocked again meanwhile does not come twice."""
     query = Query(status=Status.BLOCKED, error=DRAINED if order.drained else order.error)
     before: int | None = None
     while True:
         page = await dispatcher.store.find(query, before=before, limit=_CHUNK)
-        found = [t.id for t in page.tasks if not order.drained or blocked_by_drain(t)]
+        found = [t for t in page.tasks if not order.drained or blocked_by_drain(t)]
         if found:
             yield found
         if page.next is None:
@@ -217,10 +217,10 @@ async def _found(dispatcher: Dispatcher, order: RetryOrder) -> AsyncIterator[lis
         before = page.next
 
 
-async def _retry_those(dispatcher: Dispatcher, ids: Sequence[str]) -> list[str]:
+async def _retry_those(dispatcher: Dispatcher, tasks: Sequence[Task]) -> list[Task]:
     try:
-        return [task.id for task in await dispatcher.retry(ids)]
+        return list(await dispatcher.retry([task.id for task in tasks]))
     except (Refused, UnknownTask):
-        if len(ids) == 1:
+        if len(tasks) == 1:
             return []  # it is no longer blocked, or no longer there: nothing to do
-    return [done for task_id in ids for done in await _retry_those(dispatcher, [task_id])]
+    return [done for task in tasks for done in await _retry_those(dispatcher, [task])]

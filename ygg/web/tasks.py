@@ -299,5 +299,12 @@ class TaskRoutes:
 
     async def retry_many(self, request: web.Request) -> web.Response:
         order = await read_request(request, orders.read_retry)
-        ids = await orders.retry_many(self._dispatcher, order, self._parts.wall())
-        return as_json({"count": len(ids), "tasks": ids})
+        tasks = await orders.retry_many(self._dispatcher, order, self._parts.wall())
+        serving = self._dispatcher.board.options_of
+        return as_json(
+            Retried(
+                count=len(tasks),
+                tasks=tuple(task.id for task in tasks),
+                unserved=tuple(task.id for task in tasks if not serving(task.lane)),
+            )
+        )

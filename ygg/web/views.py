@@ -125,7 +125,10 @@ def _summary(task: Task, options: list[Json], *, in_order: bool) -> str:
         return f"{IN_WORDS[Reason(task.held.value)]}{until}"
     if not options:
         model = f" with the model {task.model}" if task.model else ""
-        return f"no host of hosts.yaml serves type {task.type}{model} (no_host)"
+        return (
+            f"no host of hosts.yaml serves type {task.type}{model} (no_host): add one to the "
+            f"`run:` of the type and restart the dispatcher, or `ygg cancel {task.id}`"
+        )
     if not in_order:
         return (
             "it starts when a thread of the legacy dispatcher has ended all that came before it: "
