@@ -549,6 +549,17 @@ def test_a_blocked_task_is_sent_back(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("query", ["type=typo", "host=typo"])
+def test_what_hosts_yaml_does_not_have_has_an_empty_list(tmp_path: Path, query: str) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            await w.submit(title="t")
+            reply = await w.ask("GET", f"/v1/tasks?{query}")
+            assert (reply.status, reply.json) == (200, {"tasks": [], "next": None})
+
+    run(story())
+
+
 def test_named_tasks_are_sent_back_all_or_none(tmp_path: Path) -> None:
     async def story() -> None:
         async with served(tmp_path) as w:
