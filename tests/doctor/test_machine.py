@@ -114,7 +114,9 @@ def test_whose_a_taken_door_is_may_be_unknown(taken: int, tmp_path: Path) -> Non
         listener.bind(os.fspath(path))
         listener.listen()
         found = machine.door(f"unix:{path}", running=False, doubt=doubt)
+        ours = machine.door(f"unix:{path}", False, doubt, pids={str(os.getpid())})
     assert (found.state, found.what) == (State.WARNING, f"unix:{path} is taken; {doubt.what}")
+    assert ours.what.endswith(f"is that of the dispatcher that runs (process {os.getpid()})")
     free = machine.door(f"127.0.0.1:{closed_port()}", running=False, doubt=doubt)
     assert free.state is State.OK
 

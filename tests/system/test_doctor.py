@@ -244,29 +244,34 @@ def test_every_door_of_the_dispatcher_is_its_own_and_no_one_is_told_to_end_it(
 ) -> None:
     (tmp_path / "tokens").write_text("ygg_a-token-of-this-test-only\n")
     doors = [f"unix:{tmp_path}/a", f"unix:{tmp_path}/b"]
-    guarded = (
-        hosts_yaml({"h": (servers.start("h"), 1)})
-        + f"dispatcher: {{listen: ['{doors[0]}', '{doors[1]}'], token: always, "
-        + f"token_from: 'file:{tmp_path / 'tokens'}'}}\n"
-    )
-    path = tmp_path / "hosts.yaml"
-    path.write_text(guarded)
+    hosts = hosts_yaml({"h": (servers.start("h"), 1)})
+    secret = f"token: always, token_from: 'file:{tmp_path / 'tokens'}'"
     token = "ygg_a-token-of-this-test-only"
+    path = tmp_path / "hosts.yaml"
 
     def at_doors(*args: object, **env: str) -> list[tuple[str, str]]:
         checks = doctor(path, *args, **env)
         return [(c["state"], c["what"]) for c in checks if c["part"] == "door"]
 
-    with daemon(tmp_path / "state", guarded, listen=(), token=token) as running:
-        known = {url: at_doors("--url", url, YGG_TOKEN=token) for url in doors}
+    with daemon(
+        tmp_path / "state", f"{hosts}dispatcher: {{{secret}}}\n",
+        listen=("127.0.0.1:0", *doors), token=token,
+    ) as running:  # fmt: skip
+        port = running.url.removeprefix("http://")
+        path.write_text(
+            f"{hosts}dispatcher: {{listen: ['{port}', {', '.join(doors)}], {secret}}}\n"
+        )
+        known = at_doors(YGG_TOKEN=token)
         unknown = at_doors(YGG_TOKEN="", YGG_TOKEN_FILE="")
         elsewhere = at_doors(*NOBODY, YGG_TOKEN=token)
-    for found in known.values():
-        assert found == [("ok", f"{door} is the dispatcher's that runs") for door in doors]
-    assert [state for state, _ in unknown] == ["warning"] * 2
-    assert "is not known: the dispatcher at unix:" in unknown[0][1]
-    assert [state for state, _ in elsewhere] == ["warning"] * 2
-    assert f"whether by process {running.process.pid}, which has the store" in elsewhere[1][1]
+        pid = running.process.pid
+    assert known == [("ok", f"{door} is the dispatcher's that runs") for door in (port, *doors)]
+    at_sockets = [("ok", f"{door} is that of the dispatcher that runs (process {pid})")
+                  for door in doors]  # fmt: skip
+    assert (unknown[1:], elsewhere[1:]) == (at_sockets, at_sockets)
+    assert (unknown[0][0], elsewhere[0][0]) == ("warning", "warning")
+    assert "is not known: the dispatcher at http" in unknown[0][1]
+    assert f"whether by process {pid}, which has the store open, is not" in elsewhere[0][1]
 
 
 def test_a_token_that_is_nowhere(tmp_path: Path, servers: Servers) -> None:

@@ -10,8 +10,9 @@ import os
 import secrets
 import shutil
 import socket
+import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ _SPACE_WRONG: Final = 0.1 * _GIB
 _SPACE_LOW: Final = 2 * _GIB
 #: A sync slower than this slows every accept down to it.
 _SYNC_SLOW_SECONDS: Final = 0.5
+#: A process, its user and its group (unix(7)).
+_CREDENTIALS: Final = struct.Struct("3i")
 #: A full disk may still take a few bytes into what it has allotted.
 _PROBE_BYTES: Final = 65536
 #: Before this second no dispatcher ran: a clock that shows it was never set.
@@ -131,19 +134,22 @@ def clock(
     return found or [ok("the clock runs steadily")]
 
 
-def door(listen: str, running: bool, doubt: Finding | None = None) -> Finding:
+def door(
+    listen: str, running: bool, doubt: Finding | None = None, pids: Collection[str] = ()
+) -> Finding:
     """Whether a dispatcher could listen there.
 
     Args:
         listen: the address.
         running: ours does.
         doubt: why it may be a dispatcher's if it is taken: nobody is told to end that.
+        pids: of dispatchers. The system tells who listens at a socket, for a port only root.
     """
     address = parse_address(listen)
     if running:
         return ok(f"{listen} is the dispatcher's that runs")
     if isinstance(address, UnixPath):
-        return _unix_door(address.path, doubt)
+        return _unix_door(address.path, doubt, pids)
     try:
         with closing(_bind(address)):
             return ok(f"{listen} is free")
@@ -179,7 +185,7 @@ def _bind(address: HostPort) -> socket.socket:
     return bound
 
 
-def _unix_door(path: Path, doubt: Finding | None) -> Finding:
+def _unix_door(path: Path, doubt: Finding | None, pids: Collection[str]) -> Finding:
     if not path.exists():
         if path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
             return ok(f"unix:{path} is free")
@@ -194,13 +200,23 @@ def _unix_door(path: Path, doubt: Finding | None) -> Finding:
         except ConnectionRefusedError:
             return ok(f"unix:{path} was left by a dispatcher that ended, and is taken over")
         except OSError as error:
-            return wrong(f"unix:{path} can't be used: {error.strerror}", f"ls -l {path}")
+            return wrong(f"unix:{path} can't be used: {error.strerror or error}", f"ls -l {path}")
+        listens = _peer(probe)
+    if listens in pids:
+        return ok(f"unix:{path} is that of the dispatcher that runs (process {listens})")
     if doubt is not None:
         return warning(f"unix:{path} is taken; {doubt.what}", doubt.remedy)
     return wrong(
         f"unix:{path}: another process listens there",
         f"lsof {path} says which; end it, or listen elsewhere",
     )
+
+
+def _peer(connected: socket.socket) -> str:
+    """The process that listens at the Unix socket which was connected to."""
+    told = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, _user, _group = _CREDENTIALS.unpack(told)
+    return str(pid)
 
 
 def tokens(settings: DispatcherSettings, environ: Mapping[str, str]) -> Iterator[Finding]:

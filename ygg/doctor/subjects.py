@@ -142,9 +142,8 @@ class Subjects:
 
             def judge() -> list[Finding]:
                 held_by = store.held_by(self._places.store)
-                return [
-                    machine.door(listen, answer.has_door(listen, held_by), answer.doubt(held_by))
-                ]
+                is_ours, doubt = answer.has_door(listen, held_by), answer.doubt(held_by)
+                return [machine.door(listen, is_ours, doubt, {held_by or "", str(answer.pid)})]
 
             return await on_a_thread(judge)
 
