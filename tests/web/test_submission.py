@@ -173,7 +173,7 @@ def test_of_a_large_body_only_the_first_error_is_told(monkeypatch: pytest.Monkey
     def explain(*_: object) -> None:
         raise AssertionError("a large body was walked to explain it")
 
-    monkeypatch.setattr(bodies, "_strict", explain)
+    monkeypatch.setattr(bodies, "strict", explain)
     long = {"title": "a", "description": "x" * 2200}
     problem = refused([*([long] * 998), {"titel": 1, "priority": 9}])
     assert [(e.pointer, e.detail) for e in problem.errors] == [

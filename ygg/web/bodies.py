@@ -33,8 +33,9 @@ import msgspec
 from aiohttp import web
 
 from ygg.tasks import Json
-from ygg.web.costs import Bound, Costs, is_cheap, too_many
+from ygg.web.costs import Bound, Costs, is_cheap
 from ygg.web.problems import ERRORS_MAX, FieldError, Kind, Problem, bad_fields, shown
+from ygg.web.strictjson import check_halves, check_length, check_names, strict
 
 S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -42,7 +43,6 @@ T = TypeVar("T")
 #: Where msgspec says in its messages that it was: `$[3].labels[0]`; `[...]` is within an object.
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _STEP: Final = re.compile(r"\[(\d+)\]|\.(\w+)")
-_BLANK: Final = re.compile(r"[ \t\n\r]*")
 #: Of a larger body that is wrong only the first mistake is told, which msgspec finds by itself.
 #: Twice what a description may have: one that is a little too long is still explained.
 _EXPLAINED_BYTES: Final = 2 * 1024 * 1024
@@ -115,15 +115,15 @@ class BodyReader(Generic[S]):
                 if not cheap:
                     self._costs.check(body)
                 if self.most:
-                    _check_length(body, self.most)
+                    check_length(body, self.most)
                 value = decoder.decode(body)
             except msgspec.ValidationError as error:
                 self._explain(body, error)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 if cheap:
-                    _check_halves(_strict(body))  # both say it better, if they see it
+                    check_halves(strict(body))  # both say it better, if they see it
                 raise Problem(Kind.BAD_JSON, f"the body is not JSON: {error}") from error
-            _strict(body, _CHECKER)
+            check_names(body)
         except RecursionError as error:
             detail = "the body is nested too deeply: flatten it"
             raise Problem(Kind.BAD_JSON, detail) from error
@@ -135,8 +135,8 @@ class BodyReader(Generic[S]):
         """Say everything that is wrong; `error` has only the first."""
         errors: list[FieldError] = []
         if len(body) <= _EXPLAINED_BYTES:
-            value = _strict(body)
-            _check_halves(value)
+            value = strict(body)
+            check_halves(value)
             # One more than is told, so that it is known that there are more.
             errors = list(islice(self._errors(value), ERRORS_MAX + 1))
         if not errors:  # too large, or such as a number that only msgspec finds too large
@@ -269,114 +269,6 @@ def _unknown(name: str, known: Sequence[str]) -> str:
         return f"unknown field {shown(name)}; did you mean {near[0]!r}?"
     takes = f"known are {', '.join(known)}" if known else "none are known here"
     return f"unknown field {shown(name)}; {takes}"
-
-
-def _check_length(body: bytes, most: int) -> None:
-    """Raises Problem where an array has more than `most` items: it is not read beyond those.
-
-    msgspec makes all of them before it counts them, and a body has room for millions.
-    """
-    if body.count(b",") < most:
-        return  # it can't have so many
-    text = _text(body)
-    begin = _beyond_blanks(text, 0)
-    if not text.startswith("[", begin):
-        return
-    at = begin + 1
-    for _ in range(most):
-        try:
-            _, at = _ITEM.raw_decode(text, _beyond_blanks(text, at))
-        except json.JSONDecodeError:
-            return  # msgspec comes to the same place, and _strict says what is there
-        at = _beyond_blanks(text, at)
-        if not text.startswith(",", at):
-            return
-        at += 1
-    raise too_many(most)
-
-
-def _beyond_blanks(text: str, at: int) -> int:
-    blanks = _BLANK.match(text, at)
-    assert blanks is not None, "the pattern takes nothing too"
-    return blanks.end()
-
-
-def _text(body: bytes) -> str:
-    """Raises Problem."""
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        detail = f"the body is not UTF-8 (byte {error.start}): send JSON in UTF-8"
-        raise Problem(Kind.BAD_JSON, detail) from error
-
-
-def _strict(body: bytes, parser: json.JSONDecoder | None = None) -> Any:
-    """The body by Python's own parser, which knows lines and columns. Raises Problem.
-
-    Refuses what it would take by itself: names given twice, NaN and Infinity, absurd numbers.
-    """
-    text = _text(body)
-    if not text.strip():
-        raise Problem(Kind.BAD_JSON, "the body is empty: send a JSON object")
-    try:
-        return (parser or _PARSER).decode(text)
-    except json.JSONDecodeError as error:
-        detail = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        raise Problem(Kind.BAD_JSON, detail) from error
-
-
-def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        seen = set[str]()
-        for name, _ in pairs:
-            if name in seen:
-                break
-            seen.add(name)
-        detail = f"{shown(name)} is given twice in one object: keep one of the two"
-        raise Problem(Kind.BAD_JSON, detail)
-    return value
-
-
-def _no_pairs(pairs: list[tuple[str, Json]]) -> None:
-    """The same, and nothing is kept."""
-    _pairs(pairs)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise Problem(Kind.BAD_JSON, f"{name} is not JSON: send a number, or null")
-
-
-def _whole_number(digits: str) -> int:
-    if len(digits) > 4000:  # Python refuses a little more than that; nobody means it
-        detail = f"a number has {len(digits)} digits: send it as a string"
-        raise Problem(Kind.BAD_JSON, detail)
-    return int(digits)
-
-
-_PARSER: Final = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_constant=_no_constant, parse_int=_whole_number
-)
-
-#: Only finds what is wrong; of objects nothing stays.
-_CHECKER: Final = json.JSONDecoder(
-    object_pairs_hook=_no_pairs, parse_constant=_no_constant, parse_int=_whole_number
-)
-
-#: Only finds where items end; numbers stay texts, which may be of any length.
-_ITEM: Final = json.JSONDecoder(parse_int=str, parse_float=str)
-
-
-def _check_halves(value: Json) -> None:
-    """Raises Problem where a text can't be written as UTF-8."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        detail = (
-            "a text has half of a surrogate pair (\\ud800 to \\udfff alone): "
-            "such a text can't be kept"
-        )
-        raise Problem(Kind.BAD_JSON, detail) from error
 
 
 def _pointer(place: str) -> str:
