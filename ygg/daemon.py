@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,12 @@ from ygg.logs import start_logging
 from ygg.metrics import BoardCollector, Metrics
 from ygg.places import Places, find_hosts_file, find_places
 from ygg.secrets import SecretError
+from ygg.sources.base import NoProject, SourceError, Standing
+from ygg.sources.issues import Taking
+from ygg.sources.project import Wanted, actor_of, beads, find_project, taken
+from ygg.sources.telling import calls
+from ygg.sourcing import Places as Room
+from ygg.sourcing import Sourcing
 from ygg.stores.base import StoreError, StoreUnusable
 from ygg.stores.sqlite import SqliteStore
 from ygg.threads import Threads, decide_nothing
@@ -50,6 +56,8 @@ log = logging.getLogger("ygg.daemon")
 _LAG_EVERY_SECONDS: Final = 5.0
 _MEMORY_EVERY_SECONDS: Final = 15.0
 _PRUNE_EVERY_SECONDS: Final = 3600.0
+#: For telling sources of ends, and giving back what waits, before the process ends.
+_LEAVE_SECONDS: Final = 20.0
 #: A start that is told to end has so long to come to where it can drain.
 _START_SECONDS: Final = 5.0
 
@@ -69,6 +77,8 @@ class Options:
     verbose: bool = False
     #: Let the legacy threads decide what starts.
     legacy: bool = False
+    #: Where tasks come from beside the doors.
+    beads: Wanted = field(default_factory=Wanted)
     #: Makes, of the settings, what runs within the process beside the dispatcher.
     beside: Callable[[Fleet], Beside] | None = None
 
@@ -94,11 +104,15 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
         fleet.dispatcher, state=options.state, store=options.store, environ=environ,
         folder=Path.cwd(),
     )  # fmt: skip
+    try:
+        project = find_project(options.beads, fleet.beads, Path.cwd())
+    except NoProject as error:
+        raise CantStart(str(error)) from error
     lines = start_logging(places.logs, verbose=options.verbose)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             tokens = _tokens(fleet.dispatcher, environ)
-            return runner.run(_run(fleet, places, tokens, beside, legacy=options.legacy))
+            return runner.run(_run(fleet, places, tokens, beside, project, legacy=options.legacy))
     except (CantListen, ArtifactError) as error:
         raise CantStart(str(error)) from error
     finally:
@@ -130,6 +144,7 @@ async def _run(
     places: Places,
     tokens: tuple[Token, ...],
     beside: Beside | None,
+    project: Path | None,
     *,
     legacy: bool,
 ) -> int:
@@ -163,6 +178,7 @@ async def _run(
             clock=clock, identity=identity, decide=decide_nothing if legacy else assign,
         )  # fmt: skip
         threads = Threads(dispatcher) if legacy else None
+        sourcing = None if project is None else _sourcing(dispatcher, project, stack)
         logbook = Logbook(dispatcher.board, loop)
         stack.callback(logbook.close)
         collector = BoardCollector(
@@ -185,7 +201,8 @@ async def _run(
         try:
             flushed = await _work(
                 dispatcher, threads, pool, artifacts, metrics, app, places,
-                None if beside is None else partial(beside, inside), stop=stop, hurry=hurry,
+                None if beside is None else partial(beside, inside), sourcing,
+                stop=stop, hurry=hurry,
             )  # fmt: skip
         except BaseExceptionGroup as group:
             # What a person can mend is told in one line; all else whole, as a bug of ours.
@@ -199,6 +216,38 @@ async def _run(
         return 1
     log.info("event=ended")
     return 0
+
+
+def _sourcing(dispatcher: Dispatcher, project: Path, stack: AsyncExitStack) -> Sourcing:
+    """The Beads project as a source of this dispatcher. Raises CantStart."""
+    fleet = dispatcher.fleet
+    actor = actor_of(fleet.beads)
+    try:
+        stack.enter_context(taken(project, dispatcher.identity))
+    except SourceError as error:
+        raise CantStart(str(error)) from error
+    standing = Standing(name="beads", where=str(project), actor=actor)
+    dispatcher.sources.append(standing)
+    log.info(
+        "event=feeding source=beads project=%s actor=%s take=%s", project, actor, fleet.beads.take
+    )
+
+    def places() -> Room:
+        board = dispatcher.board
+        hosts = {name: host.semaphore for name, host in dispatcher.fleet.hosts.items()}
+        routes = {
+            name: list(dict.fromkeys(hosts[o.host] for o in route if o.host in hosts))
+            for name, route in board.routes.items()
+        }
+        return Room(routes=routes, slots={n: s.slots.limit for n, s in board.semaphores.items()})
+
+    return Sourcing(
+        beads(project, fleet.beads, telling=partial(calls, actor=actor)),
+        dispatcher.store, dispatcher.artifacts, SystemClock(),
+        taking=lambda: Taking(beads=fleet.beads, types=dispatcher.fleet.types, actor=actor),
+        review=lambda type_: dispatcher.fleet.done(type_) == "review",
+        chance=secrets.randbits, places=places, standing=standing,
+    )  # fmt: skip
 
 
 def _say_how_settings_change() -> None:
@@ -221,6 +270,7 @@ async def _work(
     app: web.Application,
     places: Places,
     beside: Callable[[], Coroutine[Any, Any, None]] | None,
+    sourcing: Sourcing | None,
     *,
     stop: asyncio.Event,
     hurry: asyncio.Event,
@@ -254,8 +304,13 @@ async def _work(
             services.append(group.create_task(threads.run(), name="legacy threads"))
         if beside is not None:
             services.append(group.create_task(beside(), name="beside"))
+        feeding = None if sourcing is None else group.create_task(sourcing.run(), name="source")
         await stop.wait()
+        if feeding is not None:
+            feeding.cancel()
         flushed = await dispatcher.drain(hurry)
+        if sourcing is not None:
+            await sourcing.leave(_LEAVE_SECONDS)
         for service in services:
             service.cancel()
     return flushed

@@ -32,6 +32,7 @@ from ygg.lifecycle import Refused
 from ygg.outages import Outages
 from ygg.overrides import Overrides
 from ygg.ports import Answers, Clock, Meter, Servers
+from ygg.sources.base import Standing
 from ygg.stores.base import Added, HostRow, StoreError, TaskStore, UnknownTask, Unstorable
 from ygg.tasks import Draft, Held, Lane, Status, Task
 
@@ -76,6 +77,8 @@ class Dispatcher:
         self.attempts: dict[str, Attempt] = {}
         self.host_rows: dict[str, HostRow] = {}
         self.identity = identity
+        #: How it goes with the sources of tasks, if there are any.
+        self.sources: list[Standing] = []
         #: Who decides what starts.
         self.mode: Literal["async", "threads"] = "async" if decide is assign else "threads"
         #: Claims that are being written.

@@ -294,6 +294,8 @@ class BoardCollector(Collector):
         self._host_rows = host_rows
         self._wall = wall
         self.oldest: Mapping[tuple[Lane, int], float] = {}
+        #: Ends that sources must still be told, by source.
+        self.untold: Mapping[str, int] = {}
         self.reloaded: tuple[bool, float] = (True, wall())
 
     def describe(self) -> Iterable[Metric]:
@@ -306,6 +308,8 @@ class BoardCollector(Collector):
         outbox = GaugeMetricFamily(
             "ygg_outbox_waiting", "What others must still be told.", labels=["sink"]
         )
+        for sink, count in self.untold.items():
+            outbox.add_metric([sink], count)
         yield outbox
         good, at = self.reloaded
         yield GaugeMetricFamily(

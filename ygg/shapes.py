@@ -310,6 +310,25 @@ class CutAnswers(msgspec.Struct, frozen=True, kw_only=True):
     last: str | None
 
 
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A tracker that feeds tasks."""
+
+    #: Of which kind: beads.
+    name: str
+    #: Its project's folder.
+    where: str
+    #: In whose name issues are claimed.
+    actor: str
+    #: Why it can't be asked; null: it answers.
+    trouble: str | None
+    #: When it was last looked at; null: not yet.
+    looked_at: str | None
+    #: Tasks of which it must still be told how they ended; null: it could not be counted.
+    untold: int | None
+    #: Why issues could not be claimed, by their id, since the last look.
+    unclaimed: Mapping[str, str]
+
+
 class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     #: Who decides what starts: "threads" are the legacy ones of `ygg loop`, kept to compare.
@@ -332,6 +351,8 @@ class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     needs_person: Sequence[str]
     #: Null: none has called since the dispatcher began.
     autoscaler: AutoscalerStatus | None = None
+    #: Empty: tasks come by the doors alone.
+    sources: Sequence[SourceStatus] = ()
 
 
 class Hosts(msgspec.Struct, frozen=True, kw_only=True):

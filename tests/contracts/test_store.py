@@ -1457,3 +1457,30 @@ def test_what_its_source_took_back_ends_and_nothing_is_posted(place: Place) -> N
             await store.withdraw(runs.id, why="x", now=7.0)
 
     tell(place, story)
+
+
+def test_the_latest_task_of_an_issue_is_found_closed_or_not(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        first = await closed(store, ended_at=3.0, **OURS)
+        assert await store.of_source("beads", "b-1") == first
+        second = await born(store, **OURS)
+        assert await store.of_source("beads", "b-1") == second
+        for wrong in (("beads", "b-2"), ("another", "b-1")):
+            with pytest.raises(UnknownTask):
+                await store.of_source(*wrong)
+
+    tell(place, story)
+
+
+def test_the_next_time_to_tell_something_is_known(place: Place) -> None:
+    async def story(store: TaskStore) -> None:
+        assert await store.next_post("beads") is None
+        one = await closed(store, ended_at=3.0, **OURS)
+        other = await closed(store, ended_at=3.0, source="beads", source_id="b-2")
+        assert await store.next_post("beads") == 0.0
+        await store.not_told(one.id, error="e", due=9.0)
+        await store.not_told(other.id, error="e", due=7.0)
+        assert await store.next_post("beads") == 7.0
+        assert await store.next_post("another") is None
+
+    tell(place, story)

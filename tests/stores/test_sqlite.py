@@ -1082,7 +1082,7 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
                 "SCAN counts",
                 "SEARCH tasks USING COVERING INDEX tasks_unfinished (status=?)",
                 "SCAN errors USING COVERING INDEX errors_most",
-                "SCAN outbox USING COVERING INDEX outbox_order",  # what is untold: little
+                "SCAN outbox USING COVERING INDEX outbox_due",  # what is untold: little
             ],
             id="overview",
         ),
@@ -1119,6 +1119,16 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
                 "USE TEMP B-TREE FOR ORDER BY",
             ],
             id="sourced",
+        ),
+        pytest.param(
+            lambda t: t.of_source("beads", "x"),
+            ["SEARCH tasks USING INDEX tasks_of_source (source=? AND source_id=?)"],
+            id="of_source",
+        ),
+        pytest.param(
+            lambda t: t.next_post("beads"),
+            ["SEARCH outbox USING COVERING INDEX outbox_due (source=?)"],
+            id="next_post",
         ),
         pytest.param(
             lambda t: t.posted("beads", 5.0, 9),

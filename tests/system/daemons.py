@@ -187,6 +187,7 @@ def daemon(
     command: Sequence[str] = ("loop", "--async"),
     listen: Sequence[str] = ("127.0.0.1:0",),
     token: str | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[Daemon]:
     """`ygg loop --async` in `state`; killed at the end if it still runs.
 
@@ -200,7 +201,8 @@ def daemon(
             [sys.executable, "-m", "ygg.cli", *command, "--hosts",
              str(state / "hosts.yaml"), "--state", str(state),
              *(word for address in listen for word in ("--listen", address))],
-            stdout=out, stderr=out, text=True,
+            stdout=out, stderr=out, text=True, cwd=cwd,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
     client: BlockingClient | None = None
     try:

@@ -94,7 +94,7 @@ def test_the_page_about_http(tmp_path: Path) -> None:
     }
     text = (DOCS / "http.md").read_text("utf-8")
     assert routes == set(re.findall(r"^\| \[`([A-Z]+ \S+)`\]", text, re.MULTILINE))
-    told = (DOCS / "metrics.md").read_text("utf-8").partition("## `ygg-gpu-exporter`")[0]
+    told = (DOCS / "metrics.md").read_text("utf-8").partition("## `ygg-autoscaler`")[0]
     names = re.findall(r"^# TYPE (ygg_\w+)", measured, re.MULTILINE)
     assert sorted(names) == sorted(re.findall(r"^\| `(ygg_\w+)`", told, re.MULTILINE))
     tried = "\n".join(step.block.text for step in page.steps)

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ygg import printing
 from ygg.cli.base import (
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ygg.doctor.findings import Report
     from ygg.fleet import Fleet
 
+#: bd may take its time, and has a limit of its own for each call.
+_BEADS_SECONDS: Final = 180.0
+
 
 def register(commands: Commands) -> None:
     doctor = commands.add(
@@ -34,6 +37,7 @@ def register(commands: Commands) -> None:
         ygg doctor
         ygg doctor surtr --deep                    # one host, and a token of its model
         ygg doctor --measure                       # how many at once it really runs
+        ygg doctor --beads                         # which issues would be taken
         """, commands.files, commands.stored, commands.json,
     )  # fmt: skip
     doctor.add_argument("names", nargs="*", metavar="HOST", help="only these hosts (default: all)")
@@ -43,6 +47,10 @@ def register(commands: Commands) -> None:
     doctor.add_argument(
         "--measure", action="store_true",
         help="send several requests at once, and see how many each host runs together",
+    )  # fmt: skip
+    doctor.add_argument(
+        "--beads", nargs="?", const="", metavar="PATH",
+        help="also which issues of a Beads project would be taken (default: where the dispatcher looks)",
     )  # fmt: skip
     doctor.add_argument(
         "--timeout", type=duration, default=120.0, metavar="TIME",
@@ -91,11 +99,15 @@ def _apart(problem: str) -> tuple[str, str]:
 
 
 async def _examine(args: argparse.Namespace, fleet: Fleet) -> list[Report]:
+    from functools import partial
+
     from ygg.client.address import url_of
-    from ygg.doctor.examination import examine
+    from ygg.doctor.beads import look_at
+    from ygg.doctor.examination import Subject, examine
     from ygg.doctor.hosts import Depth
     from ygg.doctor.subjects import Subjects, of_the_file
     from ygg.places import find_places
+    from ygg.sources.project import Wanted
 
     places = find_places(
         fleet.dispatcher, state=args.state, store=args.store, environ=os.environ,
@@ -106,6 +118,10 @@ async def _examine(args: argparse.Namespace, fleet: Fleet) -> list[Report]:
     reports = [of_the_file(fleet)]
     async with Subjects(fleet, places, url, depth, args.names) as all_of_them:
         subjects = all_of_them.in_order()
+        if args.beads is not None:
+            wanted = Wanted(path=args.beads or None)
+            look = partial(look_at, fleet, wanted, Path.cwd())
+            subjects.append(Subject(part="beads", name="", look=look, seconds=_BEADS_SECONDS))
         bar = _Bar(len(subjects))
         _tell(args, reports[0])
         async for report in examine(subjects, bar.show):

@@ -16,6 +16,7 @@ from ygg.shapes import (
     DispatcherStatus,
     HostStatus,
     RunningTask,
+    SourceStatus,
     WaitingLane,
 )
 
@@ -62,6 +63,9 @@ def status_lines(status: DispatcherStatus, *, url: str, now: float, paper: Paper
     if status.autoscaler is not None:
         text, tone = _autoscaler(status.autoscaler)
         lines += paper.wrap(text, _INDENT, tone)
+    for source in status.sources:
+        text, tone = _source(source, now)
+        lines += paper.wrap(text, _INDENT, tone)
     for part in (
         _hosts(status.hosts, now, paper),
         _waiting(status, paper),
@@ -81,6 +85,23 @@ def _autoscaler(autoscaler: AutoscalerStatus) -> tuple[str, Tone]:
         case "left":
             return f"{who} left {quiet} ago: limits stay where they are", Tone.FAINT
     return f"{who} is silent for {quiet}: limits stay where they are", Tone.WARNING
+
+
+def _source(source: SourceStatus, now: float) -> tuple[str, Tone]:
+    said = f"{source.name} in {source.where}, as {source.actor}"
+    if source.untold:
+        said += f"; {counted(source.untold, 'end')} still to be told"
+    if source.trouble is not None:
+        return f"{said}; it can't be asked: {source.trouble}", Tone.BAD
+    if source.looked_at is None:
+        return f"{said}; not looked at yet", Tone.FAINT
+    said += f"; looked at {age(source.looked_at, now)} ago"
+    if source.unclaimed:
+        one, why = next(iter(source.unclaimed.items()))
+        more = len(source.unclaimed) - 1
+        said += f"; {one}{f' and {more} more' if more else ''} not claimed: {why}"
+        return said, Tone.WARNING
+    return said, Tone.FAINT
 
 
 # -- hosts ---------------------------------------------------------------------------------------

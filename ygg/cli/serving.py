@@ -53,6 +53,14 @@ def register(commands: Commands) -> None:
             "--autoscale", action="store_true",
             help="let limits tune themselves, as `ygg-autoscaler` does beside it",
         )  # fmt: skip
+        serving.add_argument(
+            "--beads", metavar="PATH",
+            help="feed from this Beads project (default: `beads: {path: ...}` in hosts.yaml, else the "
+            ".beads found upwards from here)",
+        )  # fmt: skip
+        serving.add_argument(
+            "--no-beads", action="store_true", help="feed from none, whatever there is"
+        )
         serving.add_argument("--verbose", action="store_true", help="log more")
 
 
@@ -61,6 +69,7 @@ def _loop(args: argparse.Namespace) -> int:
     from ygg.daemon import CantStart, Options, serve
     from ygg.hostsfile import HostsFileError
     from ygg.places import NoHostsFile
+    from ygg.sources.project import Wanted
     from ygg.stores.base import StoreUnusable
 
     try:
@@ -71,10 +80,13 @@ def _loop(args: argparse.Namespace) -> int:
         raise Wrong(
             "--autoscale needs --async: the legacy threads have no limits that could be set"
         )
+    if args.beads is not None and args.no_beads:
+        raise Wrong("--beads and --no-beads contradict each other: leave one of them out")
     beside = _autoscaler() if args.autoscale else None
     options = Options(
         hosts=args.hosts, listen=listen, store=args.store, state=args.state,
         verbose=args.verbose, legacy=not args.use_async, beside=beside,
+        beads=Wanted(path=args.beads, off=args.no_beads),
     )  # fmt: skip
     if options.legacy:
         print(LEGACY, file=sys.stderr, flush=True)

@@ -167,6 +167,8 @@ def task_lines(task: TaskView, rows: Sequence[RowView], *, now: float, paper: Pa
 def _facts(task: TaskView, rows: Sequence[RowView], now: float) -> Iterator[tuple[str, Cell]]:
     yield "status", state(task)
     yield "type", f"{task.type}, priority {task.priority} ({priority_name(task.priority)})"
+    if task.source is not None:
+        yield "issue", f"{task.source_id} in {task.source}"
     if task.labels:
         yield "labels", ", ".join(task.labels)
     if task.description and task.description.strip() != task.title.strip():

@@ -89,7 +89,15 @@ def _play(
 ) -> Outcome:
     state = hosts.parent / name
     state.mkdir()
-    arguments = ["--hosts", str(hosts), "--state", str(state), "--listen", "127.0.0.1:0"]
+    arguments = [
+        "--no-beads",
+        "--hosts",
+        str(hosts),
+        "--state",
+        str(state),
+        "--listen",
+        "127.0.0.1:0",
+    ]
     child = children.start(f"dispatcher-{name}", ["-m", "ygg.cli", *COMMANDS[name], *arguments])
     port = children.wait_for(f"{name} serves", lambda: _port(child), _READY_SECONDS, child.log)
     with _looking(state / "ygg.db") as store:

@@ -70,7 +70,7 @@ def start_dispatcher(children: Children, hosts_file: Path, state: Path) -> tuple
     """Start `ygg loop --async` and wait until it takes tasks."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    arguments = ["loop", "--async", "--hosts", str(hosts_file)]
+    arguments = ["loop", "--async", "--no-beads", "--hosts", str(hosts_file)]
     arguments += ["--listen", f"127.0.0.1:{port}", "--state", str(state)]
     print(f"The dispatcher: ygg {shlex.join(arguments)}")
     child, client = children.start("dispatcher", ["-m", "ygg.cli", *arguments]), Client(port)

@@ -172,6 +172,24 @@ class Close:
 Call: TypeAlias = Say | Change | Close
 
 
+@dataclass(kw_only=True, slots=True)
+class Standing:
+    """How it goes with a source, for `ygg status`, metrics and the log."""
+
+    #: Of the kind of tracker.
+    name: str
+    #: Which of that kind: a folder.
+    where: str = ""
+    #: In whose name issues are claimed.
+    actor: str = ""
+    #: Why it can't be asked; None: it answers.
+    trouble: str | None = None
+    #: Seconds since the epoch of the last look; None: there was none yet.
+    looked_at: float | None = None
+    #: Why issues could not be claimed, by id, since the last look.
+    unclaimed: dict[str, str] = field(default_factory=dict)
+
+
 class TaskSource(Protocol):
     """A tracker. Every call raises SourceError; one that writes may be repeated."""
 
@@ -204,6 +222,6 @@ class TaskSource(Protocol):
         """Tell the end of a task. Told twice, it is there once."""
         ...
 
-    async def changed(self) -> None:
-        """Wait until another hand may have changed something, or it is time to look anyway."""
+    async def changed(self) -> bool:
+        """Wait until another hand changed something (True), or it is time to look anyway."""
         ...

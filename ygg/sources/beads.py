@@ -92,8 +92,8 @@ class Beads:
         for call in self._telling(report, issue):
             await self._told(report.issue_id, call)
 
-    async def changed(self) -> None:
-        await self._watch.changed()
+    async def changed(self) -> bool:
+        return await self._watch.changed()
 
     def _is_ours(self, issue: Issue) -> bool:
         return issue.status == _IN_PROGRESS and issue.assignee == self._bd.actor

@@ -111,8 +111,8 @@ class Watch:
         self._calls += 1
         self._calling = False
 
-    async def changed(self) -> None:
-        """Returns when another hand has changed something and is done with it, or it is time."""
+    async def changed(self) -> bool:
+        """Whether another hand has changed something, and is done with it; False: it is time."""
         try:
             async with asyncio.timeout(self._poll_seconds):
                 while not self._other:
@@ -122,7 +122,8 @@ class Watch:
                 await self._settled()
         except TimeoutError:
             pass
-        self._other = False
+        other, self._other = self._other, False
+        return other
 
     async def _look_again(self) -> None:
         calls = self._calls

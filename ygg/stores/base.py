@@ -332,6 +332,12 @@ class TaskStore(Protocol):
     async def posted(self, source: str, *, now: float, limit: int) -> Sequence[Posted]:
         """What the source must be told and is due, the oldest first."""
 
+    async def next_post(self, source: str) -> float | None:
+        """When the next of what is posted is due; None: nothing is posted."""
+
+    async def of_source(self, source: str, source_id: str) -> Task:
+        """The latest task of an issue, closed or not. Raises UnknownTask."""
+
     async def told(self, task_id: str, *, position: int, now: float) -> bool:
         """It was told. False: more has happened since that row, and is posted."""
 

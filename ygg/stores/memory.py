@@ -109,6 +109,14 @@ class MemoryTables:
         ]
         return sorted(due, key=lambda posted: posted.position)[:limit]
 
+    def next_post(self, source: str) -> float | None:
+        due = (due for posted, due in self.outbox.values() if posted.task.source == source)
+        return min(due, default=None)
+
+    def of_source(self, source: str, source_id: str) -> Task | None:
+        found = (t for t in self.tasks.values() if (t.source, t.source_id) == (source, source_id))
+        return max(found, key=lambda task: task.sequence, default=None)
+
     def append(self, event: Event) -> Event:
         self._position += 1
         event = replace(event, position=self._position)

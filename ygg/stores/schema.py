@@ -134,6 +134,9 @@ MIGRATIONS: Final = (
         tries INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0, error TEXT
     ) WITHOUT ROWID;
     CREATE INDEX outbox_order ON outbox (source, position);
+    CREATE INDEX outbox_due ON outbox (source, due);
+    CREATE INDEX tasks_of_source ON tasks (source, source_id, sequence)
+        WHERE source_id IS NOT NULL;
     """,
 )
 

@@ -47,6 +47,8 @@ class Views(Protocol):
     def pruned_to(self) -> int: ...
     def sourced(self, source: str) -> Sequence[Task]: ...
     def posted(self, source: str, now: float, limit: int) -> Sequence[Posted]: ...
+    def next_post(self, source: str) -> float | None: ...
+    def of_source(self, source: str, source_id: str) -> Task | None: ...
 
     def position(self) -> int:
         """Of the last row of the journal."""
@@ -279,6 +281,15 @@ class Shell(ABC):
 
     async def posted(self, source: str, *, now: float, limit: int) -> Sequence[Posted]:
         return await self._read("posted", lambda v: v.posted(source, now, limit))
+
+    async def next_post(self, source: str) -> float | None:
+        return await self._read("next_post", lambda v: v.next_post(source))
+
+    async def of_source(self, source: str, source_id: str) -> Task:
+        task = await self._read("get", lambda v: v.of_source(source, source_id), seek=True)
+        if task is None:
+            raise UnknownTask(source_id)
+        return task
 
     async def told(self, task_id: str, *, position: int, now: float) -> bool:
         return await self._write("told", lambda o: o.told(task_id, position=position, now=now))

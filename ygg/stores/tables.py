@@ -52,8 +52,12 @@ _SOURCED: Final = "source = ? AND status <> 'closed' ORDER BY sequence"
 _POST: Final = "INSERT OR REPLACE INTO outbox (task, source, position) VALUES (?,?,?)"
 _POSTPONE: Final = "UPDATE outbox SET tries = tries + 1, error = ?, due = ? WHERE task = ?"
 _POSTED: Final = (
-    "SELECT task, position, tries, error FROM outbox WHERE source = ? AND due <= ? "
+    "SELECT task, position, tries, error FROM outbox WHERE source = ? AND +due <= ? "
     "ORDER BY position LIMIT ?"
+)
+_NEXT_POST: Final = "SELECT min(due) FROM outbox WHERE source = ?"
+_OF_SOURCE: Final = (
+    "source = ? AND source_id = ? AND source_id IS NOT NULL ORDER BY sequence DESC LIMIT 1"
 )
 _UNTOLD: Final = "SELECT source, count(*) FROM outbox GROUP BY source"
 #: The fields of a HostRow, and its columns: `limit` is a word of SQL.
@@ -250,6 +254,13 @@ class SqliteTables:
                 raise DamagedRow("outbox", position, f"there is no task {task_id!r}")
             found.append(Posted(task=task, position=position, tries=tries, error=error))
         return found
+
+    def next_post(self, source: str) -> float | None:
+        (due,) = self.connection.execute(_NEXT_POST, (source,)).fetchone()
+        return None if due is None else number(due, "outbox", "?")
+
+    def of_source(self, source: str, source_id: str) -> Task | None:
+        return self._one(_OF_SOURCE, (source, source_id))
 
     def in_progress(self) -> Sequence[Task]:
         return self._all(_IN_PROGRESS, ())

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from ygg.dispatcher import Dispatcher
+from ygg.sources.base import ID as ISSUE_ID
 from ygg.stores.base import StoreError, UnknownTask
 from ygg.tasks import Task
 from ygg.web.limits import Limits
@@ -47,8 +48,19 @@ class Parts:
         self.cuts = Cuts()
 
     async def task(self, request: web.Request) -> Task:
-        """That of the path. Raises UnknownTask, StoreError."""
-        return await self.dispatcher.store.get(task_id(request))
+        """That of the path: by its id, or that of its issue. Raises UnknownTask, StoreError."""
+        given, store = request.match_info["id"], self.dispatcher.store
+        if _TASK_ID.fullmatch(given):
+            return await store.get(given)
+        if ISSUE_ID.fullmatch(given):
+            for source in self.dispatcher.sources:
+                return await store.of_source(source.name, given)
+        raise UnknownTask(given if len(given) <= 60 else given[:60] + "...")
+
+    async def task_id(self, request: web.Request) -> str:
+        """The same, its id; whether there is one of that id is not asked. Raises UnknownTask."""
+        given = request.match_info["id"]
+        return given if _TASK_ID.fullmatch(given) else (await self.task(request)).id
 
     def sight(self) -> Sight:
         dispatcher = self.dispatcher
@@ -64,6 +76,7 @@ class Parts:
             servers={h: dispatcher.server_runs(h) for h in dispatcher.fleet.hosts},
             heard=dispatcher.autoscaling.heard,
             decided=dispatcher.autoscaling.decided,
+            sources=dispatcher.sources,
         )
 
     def reasons(self) -> dict[str, str]:
@@ -80,11 +93,3 @@ class Parts:
             return None, f"the store did not answer within {self.limits.look_seconds:g} s"
         except StoreError as error:
             return None, str(error)
-
-
-def task_id(request: web.Request) -> str:
-    """Of the path. Raises UnknownTask at once for what was never an id of ours."""
-    given = request.match_info["id"]
-    if not _TASK_ID.fullmatch(given):
-        raise UnknownTask(given if len(given) <= 60 else given[:60] + "...")
-    return given

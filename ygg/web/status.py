@@ -31,9 +31,11 @@ from ygg.shapes import (
     PauseStatus,
     PinStatus,
     RunningTask,
+    SourceStatus,
     WaitingLane,
     WaitingStatus,
 )
+from ygg.sources.base import Standing
 from ygg.stores.base import HostRow, Overview
 from ygg.tasks import PRIORITIES, Held, Lane, Status
 from ygg.version import VERSION
@@ -98,6 +100,7 @@ class Sight:
     #: The autoscaler that called last, and what it decided about each host.
     heard: Heard | None = None
     decided: Mapping[str, Decided] = field(default_factory=dict)
+    sources: Sequence[Standing] = ()
 
 
 def host_statuses(sight: Sight) -> list[HostStatus]:
@@ -289,8 +292,24 @@ def dispatcher_status(
         counts=counts,
         held=held,
         blocked=blocked,
-        needs_person=list(_sentences(sight.board, hosts, blocked, store_trouble, autoscaler)),
+        needs_person=[
+            *_sentences(sight.board, hosts, blocked, store_trouble, autoscaler),
+            *(f"{s.name} can't be asked: {s.trouble}" for s in sight.sources if s.trouble),
+        ],
         autoscaler=autoscaler,
+        sources=[_source(source, overview) for source in sight.sources],
+    )
+
+
+def _source(source: Standing, overview: Overview | None) -> SourceStatus:
+    return SourceStatus(
+        name=source.name,
+        where=source.where,
+        actor=source.actor,
+        trouble=source.trouble,
+        looked_at=None if source.looked_at is None else rfc3339(source.looked_at),
+        untold=None if overview is None else overview.untold.get(source.name, 0),
+        unclaimed=dict(source.unclaimed),
     )
 
 

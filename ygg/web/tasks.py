@@ -20,7 +20,7 @@ from ygg.web import orders, views
 from ygg.web.bodies import read_request
 from ygg.web.guard import SUBMITTER
 from ygg.web.parameters import NUMBER_MAX, PAGE_MAX, QueryReader, Text, whole
-from ygg.web.parts import Parts, task_id
+from ygg.web.parts import Parts
 from ygg.web.problems import Kind, Problem
 from ygg.web.routes import STORE, Answer, Header, Route, as_json
 from ygg.web.submission import SUBMISSION, make_draft, read_submit, refusal
@@ -243,7 +243,7 @@ class TaskRoutes:
     async def change(self, request: web.Request) -> web.Response:
         order = await read_request(request, orders.read_change)
         task = await self._dispatcher.store.change(
-            task_id(request),
+            await self._parts.task_id(request),
             priority=order.priority,
             run_next=order.run_next,
             held=order.held,
@@ -280,7 +280,8 @@ class TaskRoutes:
 
     async def cancel(self, request: web.Request) -> web.Response:
         await read_request(request, orders.read_nothing)
-        cancelled, seconds = task_id(request), self._parts.limits.cancel_seconds
+        cancelled = await self._parts.task_id(request)
+        seconds = self._parts.limits.cancel_seconds
         try:
             async with asyncio.timeout(seconds):
                 task = await self._dispatcher.cancel(cancelled)
@@ -294,7 +295,7 @@ class TaskRoutes:
 
     async def retry(self, request: web.Request) -> web.Response:
         await read_request(request, orders.read_nothing)
-        (task,) = await self._dispatcher.retry([task_id(request)])
+        (task,) = await self._dispatcher.retry([await self._parts.task_id(request)])
         return as_json(task_json(task))
 
     async def retry_many(self, request: web.Request) -> web.Response:

@@ -125,6 +125,11 @@ class WholeRoutes:
             log.warning("event=stale_scrape what=oldest_waits why=%r", trouble)
         else:
             self._collector.oldest = oldest
+        if self._dispatcher.sources:
+            overview, trouble = await self._parts.look(self._dispatcher.store.overview())
+            if overview is not None:
+                names = [source.name for source in self._dispatcher.sources]
+                self._collector.untold = {name: overview.untold.get(name, 0) for name in names}
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
         encode, content_type = choose_encoder(",".join(filter(_has_number, accept.split(","))))
         return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})

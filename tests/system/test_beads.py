@@ -1,0 +1,198 @@
+"""A Beads project feeds the real daemon, through the stand-in of `bd` (tests/beads)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.beads.project import LOCKED, Project
+from tests.system.daemons import (
+    Daemon,
+    ModelServer,
+    Servers,
+    counts,
+    daemon,
+    hosts_yaml,
+    until,
+    ygg,
+)
+
+pytestmark = pytest.mark.system
+
+ACTOR = "ygg@here"
+LABELS = ("code-generation", "text-processing", "reasoning", "general")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    running = Servers()
+    yield running
+    running.close()
+
+
+def settings(project: Project, hosts: dict[str, tuple[ModelServer, int]], more: str = "") -> str:
+    beads = f"beads: {{command: '{project.program}', actor: {ACTOR}, {more}}}\n"
+    return hosts_yaml(hosts, extra=beads)
+
+
+def feeding(project: Project) -> tuple[str, ...]:
+    return ("loop", "--async", "--beads", str(project.folder))
+
+
+def statuses(project: Project) -> dict[str, str]:
+    """Of each issue, as bd lists them."""
+    found = json.loads(project.bd("list", "--all", "-n", "0"))
+    return {issue["id"]: issue["status"] for issue in found}
+
+
+def source(d: Daemon) -> dict[str, Any]:
+    (found,) = d.client.call("GET", "/v1/status")["sources"]
+    return dict(found)
+
+
+def test_sixty_issues_run_in_order_through_a_kill_and_all_are_told(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    hosts = {name: (servers.start(name), slots) for name, slots in (("a", 2), ("b", 3), ("c", 2))}
+    issues = [
+        project.new(f"Task {n}", "-d", f"Do {n}", "-l", LABELS[n % 4], "-p", str(n % 5))
+        for n in range(60)
+    ]
+    for n in range(0, 50, 10):
+        project.bd("dep", "add", issues[n + 9], issues[n])
+    epic = project.new("Epic", "-t", "epic", "-l", "reasoning")
+    bug = project.new("A bug of somebody's", "-p", "0")
+    text = settings(project, hosts)
+    with daemon(tmp_path / "d", text, command=feeding(project)) as d:
+        until(lambda: counts(d).get("closed", 0) >= 20, within=120)
+        d.process.send_signal(signal.SIGKILL)
+        d.process.wait(10)
+    with daemon(tmp_path / "d", text, command=feeding(project)) as d:
+        until(lambda: counts(d).get("closed", 0) == 60, within=120)
+        until(lambda: source(d)["untold"] == 0, within=120)
+        assert source(d)["trouble"] is None
+        assert d.end() == 0
+    shown = {one: project.issue(one) for one in issues}
+    assert {issue.status for issue in shown.values()} == {"closed"}
+    assert {len(issue.comments) for issue in shown.values()} == {1}, "told once, whatever died"
+    assert {issue.metadata["ygg.host"] for issue in shown.values()} <= set(hosts)
+    assert [project.issue(one).status for one in (epic, bug)] == ["open", "open"]
+    done = ygg("check-journal", "--state", tmp_path / "d")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_command_line_takes_the_ids_of_issues(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    text = settings(project, {"a": (servers.start("a"), 1)})
+    with daemon(tmp_path / "d", text, command=feeding(project)) as d:
+        one = project.new("Why is the sky blue?", "-l", "reasoning")
+        until(lambda: project.issue(one).status == "closed", within=60)
+        for command, said in (("show", one), ("answer", ""), ("why", "")):
+            done = ygg(command, one, "--url", d.url)
+            assert done.returncode == 0, done.stderr
+            assert said in done.stdout
+        for words in (("cancel", one), ("retry", one), ("next", one)):
+            assert ygg(*words, "--url", d.url).returncode == 1
+        done = ygg("show", "bd-nope", "--url", d.url)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "no task 'bd-nope'" in done.stderr
+        picture = ygg("status", "--url", d.url).stdout
+        assert f"beads in {project.folder}, as {ACTOR}; looked at" in picture
+
+
+def test_a_drain_hands_back_what_waits_and_blocks_what_ran(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    server = servers.start("a")
+    extra = "dispatcher: {drain_seconds: 0, after_drain: block}\n"
+    text = settings(project, {"a": (server, 1)}) + extra
+    first, second = (project.new(f"t{n}", "-l", "reasoning", "-p", str(n)) for n in range(2))
+    servers.gate(server, is_open=False)
+    with daemon(tmp_path / "d", text, command=feeding(project)) as d:
+        until(lambda: counts(d).get("in_progress", 0) == 1, within=60)
+        until(lambda: project.issue(second).status == "in_progress", within=60)
+        assert d.end() == 0
+    assert project.issue(first).status == "blocked"
+    assert "drained" in project.issue(first).notes
+    assert (project.issue(second).status, project.issue(second).assignee) == ("open", "")
+
+
+def test_the_second_dispatcher_on_a_project_is_told_who_has_it(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    text = settings(project, {"a": (servers.start("a"), 1)})
+    with daemon(tmp_path / "d", text, command=feeding(project)) as d:
+        (tmp_path / "e").mkdir()
+        done = ygg(
+            *feeding(project), "--hosts", tmp_path / "d" / "hosts.yaml", "--state", tmp_path / "e",
+            "--listen", "127.0.0.1:0",
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert f"/{d.process.pid}/" in done.stderr
+        assert "start this one with --no-beads" in done.stderr
+
+
+def test_a_bd_that_is_ill_is_told_of_and_holds_up_no_other_door(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    text = settings(project, {"a": (servers.start("a"), 1)})
+    one = project.new("t", "-l", "reasoning")
+    project.break_calls(LOCKED)
+    with daemon(tmp_path / "d", text, command=feeding(project)) as d:
+        until(lambda: "database is locked" in (source(d)["trouble"] or ""), within=60)
+        d.client.call("POST", "/v1/tasks", {"title": "by another door"})
+        until(lambda: counts(d).get("closed", 0) == 1, within=60)
+        project.break_calls()
+        until(lambda: project.issue(one).status == "closed", within=60)
+        until(lambda: source(d)["trouble"] is None, within=60)
+
+
+def test_a_project_is_found_upwards_named_or_left_out(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    text = settings(project, {"a": (servers.start("a"), 1)})
+    with daemon(tmp_path / "d", text, command=("loop", "--async", "--no-beads")) as d:
+        assert d.client.call("GET", "/v1/status")["sources"] == []
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    for words in (("--beads", nowhere), ("--beads", nowhere, "--no-beads")):
+        done = ygg("loop", "--async", *words, "--hosts", tmp_path / "d" / "hosts.yaml",
+                   "--state", tmp_path / "d")  # fmt: skip
+        assert done.returncode in (1, 2)
+        assert len(done.stderr.splitlines()) == 1
+        assert "--no-beads" in done.stderr
+    inside = project.folder / "deep" / "down"
+    inside.mkdir(parents=True)
+    shutil.copy(tmp_path / "d" / "hosts.yaml", inside)
+    with daemon(tmp_path / "e", text, command=("loop", "--async"), cwd=inside) as d:
+        assert source(d)["where"] == str(project.folder)
+
+
+def test_the_doctor_lists_what_would_be_taken(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    hosts = tmp_path / "hosts.yaml"
+    hosts.write_text(settings(project, {"a": (servers.start("a"), 1)}))
+    one = project.new("Why?", "-l", "reasoning", "-p", "1")
+    bug = project.new("A bug")
+    words = ("doctor", "--hosts", hosts, "--state", tmp_path / "s", "--beads", project.folder)
+    said = ygg(*words).stdout
+    assert "1 of 2 ready issues would be taken" in said
+    assert f"{one} 'Why?': reasoning, priority 1" in said
+    assert f"{bug} is left alone: it has no label that means a type" in said
+    project.break_calls(LOCKED)
+    done = ygg(*words)
+    assert done.returncode == 1
+    assert "database is locked" in done.stdout

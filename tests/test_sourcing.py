@@ -1,0 +1,342 @@
+"""A tracker's issues as tasks: taken, claimed ahead, run in order, told; and all that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.sources.drawn import ACTOR, taking
+from tests.sources.twin import Twin, away
+from tests.worlds import World, draft, fleet, run_virtual, world
+from ygg.fleet import Fleet
+from ygg.sources.base import Refused
+from ygg.sourcing import Places, Sourcing
+from ygg.stores.memory import MemoryStore
+from ygg.tasks import Held, Outcome, Status, Task
+
+pytestmark = pytest.mark.pure
+_chance = itertools.count()
+
+
+@dataclass
+class Sourced:
+    w: World
+    tracker: Twin
+    sourcing: Sourcing
+    running: asyncio.Task[None]
+
+    def task(self, one: str) -> Task:
+        """The latest of an issue."""
+        return max((t for t in self.w.tasks if t.source_id == one), key=lambda t: t.sequence)
+
+    def status(self, one: str) -> Status | None:
+        return self.task(one).status if any(t.source_id == one for t in self.w.tasks) else None
+
+    async def until(self, condition: Callable[[], bool], *, within: float = 600.0) -> None:
+        await self.w.until(condition, within=within)
+
+    async def until_issues(self, **statuses: str) -> None:
+        """Until the tracker shows them so; bd_1 stands for bd-1."""
+        wanted = {name.replace("_", "-"): status for name, status in statuses.items()}
+        await self.until(lambda: {one: self.tracker.issues[one].status for one in wanted} == wanted)
+
+
+@asynccontextmanager
+async def sourced(
+    tracker: Twin,
+    settings: Fleet | None = None,
+    *,
+    store: MemoryStore | None = None,
+    texts: dict[str, str] | None = None,
+    identity: str = "d1",
+    crash: bool = False,
+) -> AsyncIterator[Sourced]:
+    """`texts`: the answers that a former dispatcher wrote."""
+    settings = settings or fleet()
+    async with world(settings, store=store, identity=identity, crash=crash) as w:
+        if texts is not None:
+            w.answers.texts = texts
+        sourcing = Sourcing(
+            tracker, w.store, w.answers, w.clock, taking=taking, review=lambda _: False,
+            chance=lambda _: next(_chance), places=lambda: places(w),
+        )  # fmt: skip
+        running = asyncio.ensure_future(sourcing.run())
+        try:
+            yield Sourced(w, tracker, sourcing, running)
+        finally:
+            running.cancel()
+            if not crash:
+                await sourcing.leave(60.0)
+
+
+def places(w: World) -> Places:
+    board = w.dispatcher.board
+    routes = {name: [o.host for o in route] for name, route in board.routes.items()}
+    return Places(routes=routes, slots={n: s.slots.limit for n, s in board.semaphores.items()})
+
+
+def project(**issues: Mapping[str, object]) -> Twin:
+    tracker = Twin()
+    for name, fields in issues.items():
+        tracker.has(name.replace("_", "-"), **fields)
+    return tracker
+
+
+def test_issues_run_in_order_and_hear_of_their_ends() -> None:
+    async def story() -> None:
+        tracker = project(
+            bd_1={"title": "later", "priority": 3},
+            bd_2={"title": "now", "priority": 0},
+            bd_3={"title": "nobody's business", "labels": ("bug",)},
+            bd_4={"title": "then", "priority": 0, "created_at": 2e9},
+        )
+        async with sourced(tracker) as s:
+            await s.until_issues(bd_1="closed", bd_2="closed", bd_4="closed")
+            assert s.w.servers["h"].asked == ["now", "then", "later"]
+            assert tracker.issues["bd-3"].status == "open"
+            done = tracker.issues["bd-2"]
+            assert "answer to now" in done.comments[0].text
+            assert done.metadata["ygg.host"] == "h"
+            assert done.metadata["ygg.model"] == "m"
+            assert [t.outcome for t in s.w.tasks] == [Outcome.DONE] * 3
+            assert (await s.w.store.overview()).untold == {}
+
+    run_virtual(story())
+
+
+def test_what_a_close_unblocks_starts_without_waiting_for_the_next_look() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={"title": "first"}, bd_2={"title": "second"})
+        tracker.needs["bd-2"] = "bd-1"
+        async with sourced(tracker) as s:
+            began = s.w.clock.monotonic()
+            await s.until_issues(bd_1="closed", bd_2="closed")
+            assert s.w.clock.monotonic() - began < 10.0, "polled once a minute, it would take 60"
+
+    run_virtual(story())
+
+
+def test_an_idle_project_is_asked_once_a_minute() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={})
+        async with sourced(tracker) as s:
+            await s.until_issues(bd_1="closed")
+            await asyncio.sleep(120.0)
+            before = len(tracker.asked)
+            await asyncio.sleep(600.0)
+            assert tracker.asked[before:] == ["ready"] * 10
+
+    run_virtual(story())
+
+
+def test_a_slow_tracker_holds_up_no_other_door_and_takes_no_slot() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={"priority": 0, "title": "slow"})
+        tracker.slow = 40.0
+        async with sourced(tracker) as s:
+            await s.until(lambda: s.status("bd-1") is Status.OPEN)
+            assert s.task("bd-1").held is Held.FOR_SOURCE
+            (mine,) = await s.w.submit(draft("mine", priority=4))
+            await s.w.until(lambda: s.w.task(mine).status is Status.CLOSED, within=5.0)
+            await s.until_issues(bd_1="closed")
+            assert s.w.servers["h"].asked == ["mine", "slow"]
+
+    run_virtual(story())
+
+
+def test_claims_go_ahead_as_far_as_there_are_slots_in_order() -> None:
+    async def story() -> None:
+        tracker = project(**{f"bd_{n}": {"title": f"t{n}", "priority": n % 5} for n in range(9)})
+        async with sourced(tracker, fleet({"a": 1, "b": 2})) as s:
+            for server in s.w.servers.values():
+                server.hold = asyncio.Event()
+            await s.until(lambda: sum(t.status is Status.IN_PROGRESS for t in s.w.tasks) == 3)
+            await asyncio.sleep(5.0)
+            claimed = {one for one, i in tracker.issues.items() if i.status == "in_progress"}
+            # Three run, three wait with their claims; the rest is nobody's.
+            assert claimed == {"bd-0", "bd-5", "bd-1", "bd-6", "bd-2", "bd-7"}
+            for server in s.w.servers.values():
+                server.hold.set()  # type: ignore[union-attr]  # set above
+            await s.until_issues(**{f"bd_{n}": "closed" for n in range(9)})
+
+    run_virtual(story())
+
+
+def test_a_tracker_that_is_away_is_told_of_and_loses_nothing() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={}, bd_2={})
+        async with sourced(tracker) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: s.status("bd-1") is Status.IN_PROGRESS)
+            tracker.failing = away()
+            s.w.servers["h"].hold.set()
+            await s.until(lambda: s.status("bd-1") is Status.CLOSED)
+            await asyncio.sleep(300.0)
+            assert s.sourcing.standing.trouble == str(away())
+            assert (await s.w.store.overview()).untold["beads"] >= 1
+            tracker.failing = None
+            await s.until_issues(bd_1="closed", bd_2="closed")
+            await s.until(lambda: s.sourcing.standing.trouble is None)
+
+    run_virtual(story())
+
+
+def test_one_issue_that_can_not_be_told_holds_up_no_other() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={}, bd_2={})
+        tracker.deaf["bd-1"] = Refused("no", where="bd", way_out="look")
+        async with sourced(tracker) as s:
+            await s.until_issues(bd_2="closed")
+            await s.until(lambda: s.status("bd-1") is Status.CLOSED)
+            await asyncio.sleep(3000.0)
+            told = [call for call in tracker.asked if call == "tell bd-1"]
+            assert 5 <= len(told) <= 12, "again and again, and less and less often"
+            del tracker.deaf["bd-1"]
+            await s.until(lambda: tracker.issues["bd-1"].status == "closed", within=3600.0)
+            assert len(s.w.servers["h"].asked) == 2
+
+    run_virtual(story())
+
+
+def test_what_a_person_changes_while_it_waits_is_followed() -> None:
+    async def story() -> None:
+        waiting = {f"bd_{n}": {"title": f"t{n}", "priority": 2} for n in range(1, 7)}
+        tracker = project(bd_0={"title": "runs", "priority": 0}, **waiting)
+        async with sourced(tracker) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: s.status("bd-0") is Status.IN_PROGRESS)
+            await s.until(lambda: s.status("bd-6") is Status.OPEN)
+            tracker.has("bd-6", title="urgent", priority=0)
+            tracker.has("bd-5", status="closed")
+            tracker.has("bd-4", assignee="alice", status="in_progress")
+            tracker.has("bd-3", labels=())
+            tracker.has("bd-2", labels=("reasoning",))
+            tracker.loses("bd-1")
+            await s.until(lambda: s.status("bd-1") is Status.CLOSED)
+            gone = {one: s.task(one).error for one in ("bd-1", "bd-3", "bd-4", "bd-5")}
+            assert all(why is not None and why.startswith("its issue ") for why in gone.values())
+            assert s.task("bd-2").type == "reasoning"
+            s.w.servers["h"].hold.set()
+            await s.until_issues(bd_0="closed", bd_6="closed", bd_2="closed")
+            assert s.w.servers["h"].asked == ["runs", "urgent", "t2"]
+            assert tracker.issues["bd-4"].assignee == "alice"
+
+    run_virtual(story())
+
+
+def test_a_failure_blocks_the_issue_and_its_reopening_is_a_retry() -> None:
+    async def story() -> None:
+        from ygg.faults import Cause, Failure
+
+        tracker = project(bd_1={"title": "t"})
+        async with sourced(tracker) as s:
+            s.w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "too long", taken=True)]
+            await s.until_issues(bd_1="blocked")
+            assert "too long" in tracker.issues["bd-1"].notes
+            tracker.has("bd-1", status="open")
+            await s.until_issues(bd_1="closed")
+            assert len(s.w.tasks) == 1
+            assert s.task("bd-1").attempt == 2
+
+    run_virtual(story())
+
+
+def test_a_retry_here_opens_the_issue_before_it_is_claimed() -> None:
+    async def story() -> None:
+        from ygg.faults import Cause, Failure
+
+        tracker = project(bd_1={"title": "t"})
+        async with sourced(tracker) as s:
+            s.w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "no", taken=True)]
+            await s.until_issues(bd_1="blocked")
+            await s.w.store.retry([s.task("bd-1").id], now=s.w.clock.wall())
+            await s.until_issues(bd_1="closed")
+
+    run_virtual(story())
+
+
+def test_a_cancel_is_told_as_blocked_and_never_runs_again() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={"title": "runs"}, bd_2={"title": "t"}, bd_3={"title": "after"})
+        tracker.needs["bd-3"] = "bd-2"
+        async with sourced(tracker) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: s.status("bd-1") is Status.IN_PROGRESS)
+            await s.until(lambda: s.status("bd-2") is Status.OPEN)
+            await s.w.store.cancel(s.task("bd-2").id, now=s.w.clock.wall())
+            await s.until_issues(bd_2="blocked")
+            s.w.servers["h"].hold.set()
+            await s.until_issues(bd_1="closed")
+            await asyncio.sleep(200.0)
+            assert tracker.issues["bd-3"].status == "open"
+            assert s.w.servers["h"].asked == ["runs"]
+
+    run_virtual(story())
+
+
+def test_a_reopened_issue_runs_again_as_a_new_task() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={"title": "t"})
+        async with sourced(tracker) as s:
+            await s.until_issues(bd_1="closed")
+            tracker.has("bd-1", status="open", assignee="")
+            await s.until(lambda: len(s.w.tasks) == 2)
+            await s.until_issues(bd_1="closed")
+            assert s.w.servers["h"].asked == ["t", "t"]
+
+    run_virtual(story())
+
+
+def test_an_issue_that_somebody_else_claims_first_is_theirs() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={"title": "t"}, bd_2={"title": "u"})
+        tracker.stolen["bd-1"] = "alice"
+        async with sourced(tracker) as s:
+            await s.until_issues(bd_2="closed")
+            await asyncio.sleep(100.0)
+            assert s.w.servers["h"].asked == ["u"]
+            assert s.status("bd-1") is Status.CLOSED
+            assert tracker.issues["bd-1"].assignee == "alice"
+
+    run_virtual(story())
+
+
+def test_what_waits_is_handed_back_before_the_end_and_what_ended_is_told() -> None:
+    async def story() -> None:
+        tracker = project(**{f"bd_{n}": {"title": f"t{n}"} for n in range(4)})
+        store = MemoryStore()
+        async with sourced(tracker, store=store) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: tracker.issues["bd-1"].status == "in_progress")
+            await s.until(lambda: s.status("bd-1") is Status.OPEN)
+        assert [i.status for i in tracker.issues.values()] == ["in_progress"] + ["open"] * 3
+        async with sourced(tracker, store=store, identity="d2") as s:
+            await s.until_issues(**{f"bd_{n}": "closed" for n in range(1, 4)})
+            # The one that ran was blocked by the drain; its issue says so.
+            await s.until_issues(bd_0="blocked")
+
+    run_virtual(story())
+
+
+def test_a_crash_loses_no_claim_and_no_end() -> None:
+    async def story() -> None:
+        tracker = project(**{f"bd_{n}": {"title": f"t{n}"} for n in range(4)})
+        store, texts = MemoryStore(), dict[str, str]()
+        async with sourced(tracker, store=store, texts=texts, crash=True) as s:
+            tracker.deaf["bd-0"] = Refused("no", where="bd", way_out="look")
+            await s.until(lambda: s.status("bd-0") is Status.CLOSED)
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: s.status("bd-1") is Status.IN_PROGRESS)
+        tracker.deaf.clear()
+        tracker.has("bd-9", status="in_progress", assignee=ACTOR, title="of an earlier life")
+        async with sourced(tracker, store=store, texts=texts, identity="d2") as s:
+            await s.until_issues(**{f"bd_{n}": "closed" for n in (0, 1, 2, 3, 9)})
+            assert s.task("bd-1").attempt == 2
+            assert s.task("bd-0").attempt == 1
+
+    run_virtual(story())

@@ -1,0 +1,52 @@
+"""Looks at a Beads project: whether `bd` answers there, and which of its issues would be taken.
+
+Only reads. What is taken is decided where the dispatcher decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from ygg.doctor.findings import Finding, ok, wrong
+from ygg.fleet import Fleet
+from ygg.sources.base import Issue, SourceError
+from ygg.sources.issues import Taking, left_alone, not_free, offers
+from ygg.sources.project import Wanted, actor_of, beads, find_project
+
+#: Issues that are told of one by one, of those that are taken and of the others.
+_TOLD: Final = 20
+
+
+async def look_at(fleet: Fleet, wanted: Wanted, folder: Path) -> Sequence[Finding]:
+    """All that was found."""
+    try:
+        project = find_project(wanted, fleet.beads, folder)
+        if project is None:
+            return [ok(f"there is no .beads in {folder} or above it: no issues are taken")]
+        source = beads(project, fleet.beads, telling=lambda _report, _issue: ())
+        ready = await source.ready()
+    except SourceError as error:
+        return [wrong(f"{error.where}: {error.what}", error.way_out)]
+    taking = Taking(beads=fleet.beads, types=fleet.types, actor=actor_of(fleet.beads))
+    return [
+        ok(f"bd answers in {project}; issues are claimed as {taking.actor}"),
+        *_issues(ready, taking),
+    ]
+
+
+def _issues(ready: Sequence[Issue], taking: Taking) -> Iterator[Finding]:
+    """Pure: what would become of each issue that is ready."""
+    reasons = {i.id: left_alone(i, taking) or not_free(i, taking.actor) for i in ready}
+    taken = offers((issue for issue in ready if reasons[issue.id] is None), taking)
+    others = [issue for issue in ready if reasons[issue.id] is not None]
+    yield ok(f"{len(taken)} of {len(ready)} ready issues would be taken")
+    for one in taken[:_TOLD]:
+        yield ok(f"{one.issue_id} {one.title!r}: {one.type}, priority {one.priority}")
+    if len(taken) > _TOLD:
+        yield ok(f"and {len(taken) - _TOLD} more")
+    for issue in others[:_TOLD]:
+        yield ok(f"{issue.id} is left alone: it {reasons[issue.id]}")
+    if len(others) > _TOLD:
+        yield ok(f"and {len(others) - _TOLD} more are left alone")
