@@ -7,6 +7,8 @@ import re
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -156,7 +158,7 @@ def test_tokens_that_cant_be_had_are_told_and_open_ones_warned_of(
     assert "hunter2" not in done.stderr
     tokens.unlink()
     done = ygg("serve", "--hosts", tmp_path / "hosts.yaml", "--state", tmp_path / "d")
-    assert f"can't read the key in {tokens}" in done.stderr
+    assert f"{tokens} can't be read: No such file" in done.stderr
     tokens.write_text(TOKEN)
     tokens.chmod(0o644)
     with daemon(tmp_path / "d", guarded, listen=(), token=TOKEN) as d:
@@ -206,6 +208,20 @@ def test_a_token_without_a_file_comes_with_its_line(tmp_path: Path) -> None:
     made = ygg("token", "new", "--name", "ci")
     token, line = made.stdout.splitlines()
     assert line == token_line(token, "ci")
+
+
+def test_a_token_that_can_not_be_shown_leaves_no_hash(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("# mine\n")
+    for file, words in ((tmp_path / "new", ()), (there, ("--add",))):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "ygg.cli", "token", "new", "--file", str(file), *words],
+                stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            )  # fmt: skip
+        assert done.returncode == 1, done.stderr
+    assert not (tmp_path / "new").exists()
+    assert there.read_text() == "# mine\n"
 
 
 @pytest.mark.parametrize(

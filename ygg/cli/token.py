@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from ygg.cli.base import DONE, Commands, Wrong, print_json
 
@@ -48,46 +50,60 @@ def _new(args: argparse.Namespace) -> int:
         raise Wrong("--add adds to a file: name it with --file PATH")
     token = new_token(secrets.token_bytes)
     line = token_line(token, name)
+    if args.file is None:
+        _show(args, token, name, line)
+        if not args.json:
+            print(line)
+        told = "above: the token, for the client; and the line for the server's file of tokens"
+    else:
+        # Opened first and written last: a hash whose token nobody has seen is of no use, and
+        # neither is a token that was shown and has no hash.
+        with _opened(Path(args.file), add=args.add) as file:
+            _show(args, token, name, line)
+            _append(file, line)
+        told = f"the token is shown only now; its hash is in {args.file}"
+    if not args.json:
+        print(f"ygg: {told}; a dispatcher that runs takes it when restarted", file=sys.stderr)
+    return DONE
+
+
+def _show(args: argparse.Namespace, token: str, name: str, line: str) -> None:
+    """Raises OSError: it can't be printed."""
     if args.json:
         from ygg.cli.printed import NewToken
 
         print_json(NewToken(token=token, name=name, line=line, file=args.file))
     else:
         print(token)
-    # First it is shown: a hash in the file whose token nobody has seen is of no use.
     sys.stdout.flush()
-    if args.file is not None:
-        _write(Path(args.file), line, add=args.add)
-    if args.json:
-        return DONE
-    if args.file is None:
-        print(line)
-        told = "above: the token, for the client; and the line for the server's file of tokens"
-    else:
-        told = f"the token is shown only now; its hash is in {args.file}"
-    print(f"ygg: {told}; a dispatcher that runs takes it when restarted", file=sys.stderr)
-    return DONE
 
 
-def _write(path: Path, line: str, *, add: bool) -> None:
-    """Raises Wrong."""
+@contextmanager
+def _opened(path: Path, *, add: bool) -> Iterator[BinaryIO]:
+    """To be added to; a new one that nothing was written to goes away again. Raises Wrong."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (0 if add else os.O_EXCL)
     try:
-        _append(path, line, os.O_RDWR | os.O_APPEND | os.O_CREAT | (0 if add else os.O_EXCL))
+        # A new one is private from its first moment; one that is there keeps its mode.
+        file = os.fdopen(os.open(path, flags, 0o600), "r+b")
     except FileExistsError as error:
         raise Wrong(f"{path} is there already: --add adds a line to it") from error
     except OSError as error:
         raise Wrong(f"can't write {path}: {error.strerror}; choose another with --file") from error
+    with file:
+        try:
+            yield file
+        finally:
+            if os.fstat(file.fileno()).st_size == 0:
+                path.unlink(missing_ok=True)
 
 
-def _append(path: Path, line: str, flags: int) -> None:
+def _append(file: BinaryIO, line: str) -> None:
     """Raises OSError."""
-    # A new one is private from its first moment; one that is there keeps its mode.
-    with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        start = _HEADER if size == 0 else ""
-        if size:
-            file.seek(size - 1)
-            start = "" if file.read(1) == b"\n" else "\n"
-        file.write(f"{start}{line}\n".encode())
-        file.flush()
-        os.fsync(file.fileno())
+    size = file.seek(0, os.SEEK_END)
+    start = _HEADER if size == 0 else ""
+    if size:
+        file.seek(size - 1)
+        start = "" if file.read(1) == b"\n" else "\n"
+    file.write(f"{start}{line}\n".encode())
+    file.flush()
+    os.fsync(file.fileno())
