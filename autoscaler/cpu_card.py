@@ -69,16 +69,20 @@ class Server:
 
     def read(self) -> list[Card]:
         """Raises NoReading. A process that took the number of one that ended is another."""
-        if not self._process.is_running():
-            self._process = self._find()
         try:
             with self._process.oneshot():
+                # One that nobody has waited for is still listed, with no memory and no work.
+                if not self._process.is_running() or (
+                    self._process.status() == psutil.STATUS_ZOMBIE
+                ):
+                    raise psutil.NoSuchProcess(self._pid)
                 busy = self._process.cpu_percent(None) / 100
                 memory = float(self._process.memory_info().rss)
                 threads = self._threads or min(self._process.num_threads(), psutil.cpu_count() or 1)
         except psutil.Error as error:
             raise NoReading(
-                "no_process", f"process {self._pid} has ended: start it again"
+                "no_process",
+                f"process {self._pid} has ended: start the server, and this with its new --pid",
             ) from error
         free = (1 - psutil.cpu_percent(None) / 100) * (psutil.cpu_count() or 1)
         card = _card(server_utilization(busy, threads, free), memory, float(self._budget))

@@ -76,7 +76,7 @@ class Nvml:
             if not self._ready:
                 pynvml.nvmlInit()
                 self._ready = True
-            return list(self._cards())
+            cards = list(self._cards())
         except pynvml.NVMLError as error:
             self.close()  # the next reading begins anew: that is how a driver comes back
             code = error.value
@@ -84,6 +84,13 @@ class Nvml:
                 code, ("nvml", f"NVML says: {error}; look at `nvidia-smi` and the kernel log")
             )
             raise NoReading(kind, message) from error
+        if not cards:
+            self.close()  # one that comes back is only seen by who begins anew
+            raise NoReading(
+                "no_cards",
+                "the NVIDIA driver has no GPU: look at `nvidia-smi -L` and `dmesg | grep -i nvrm`",
+            )
+        return cards
 
     def close(self) -> None:
         if self._ready:

@@ -72,6 +72,8 @@ class Sampler:
         self._asked: Future[Reading] | None = None
         self._asked_at = 0.0
         self._told = ""
+        #: Cards of the last reading that had any.
+        self._cards = 0
 
     def reading(self) -> Reading:
         """The one of this second, or a new one. From any thread."""
@@ -104,6 +106,11 @@ class Sampler:
         """Each change once: a driver that is away for a night fills no log."""
         with self._guard:
             changed, self._told = reading.trouble != self._told, reading.trouble
+            before, now = self._cards, len(reading.cards)
+            self._cards = before if reading.trouble else now
+        if not reading.trouble and now < before:
+            log.error("event=gpu_missing cards=%d before=%d hint=%r", now, before,
+                      "look at `nvidia-smi -L`")  # fmt: skip
         if not changed:
             return
         if reading.trouble:

@@ -163,6 +163,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _changed(settings: Settings, given: list[str]) -> Settings:
     """With what `--set KEY=VALUE` says, read as hosts.yaml is. Raises Failed."""
+    changed: dict[str, object] = {}
     for text in given:
         key, equals, value = text.partition("=")
         key = key.strip()
@@ -179,14 +180,15 @@ def _changed(settings: Settings, given: list[str]) -> Settings:
             raise Failed(f"--set {key}: it does not change what is decided", WRONG_USE)
         file = f"hosts: {{h: {{url: 'http://h'}}}}\nautoscaler: {{{key}: {value}}}"
         try:
-            read = parse_fleet(file, "--set").autoscaler
-            settings = replace(settings, **read)  # type: ignore[arg-type]  # checked when it was read
+            changed |= parse_fleet(file, "--set").autoscaler
         except HostsFileError as error:
             why = "; ".join(problem.partition(": ")[2] for problem in error.problems)
             raise Failed(f"--set {text}: {why}", WRONG_USE) from error
-        except SettingsError as error:
-            raise Failed(f"--set {text}: {error}", WRONG_USE) from error
-    return settings
+    try:
+        # All at once: one may only go with another.
+        return replace(settings, **changed)  # type: ignore[arg-type]  # checked when it was read
+    except SettingsError as error:
+        raise Failed(f"--set: {error}", WRONG_USE) from error
 
 
 # -- what is shown -------------------------------------------------------------------------------

@@ -87,6 +87,11 @@ def kept(folder: Path, *records: Record) -> Path:
         (("replay", ".", "--set", "memory_high_ratio=\u0660.\u0668"), 2, "write a plain number"),
         (("replay", ".", "--set", "memory_hihg_ratio=0.7"), 2, "mean 'memory_high_ratio'?"),
         (("replay", ".", "--set", "memory_high_ratio=0.99"), 2, "must not be greater"),
+        (
+            ("replay", ".", "--set", "memory_high_ratio=0.98", "--set", "memory_urgent_ratio=0.99"),
+            1,
+            "",
+        ),
         (("replay", ".", "--set", "frozen_samples=9"), 2, "was recorded with it"),
         (("replay", ".", "--set", "dry_run=true"), 2, "does not change what is decided"),
         (("replay", "."), 1, "no decisions are recorded there"),

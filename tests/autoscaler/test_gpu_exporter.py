@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,12 +239,29 @@ def test_one_server_is_measured_by_its_process(tmp_path: Path) -> None:
             assert values["ygg_gpu_memory_total_bytes"] == 100 << 20
             assert 0 < values["ygg_gpu_memory_used_bytes"] < 100 << 20
             busy.kill()
+            # Nobody has waited for it yet: it is listed still, and takes nothing.
+            until(lambda: psutil.Process(busy.pid).status() == psutil.STATUS_ZOMBIE)
+            running.waits_for(lambda v: v["ygg_gpu_up"] == 0)
             busy.wait(10)
             running.waits_for(lambda v: v["ygg_gpu_up"] == 0)
             assert f"process {busy.pid}" in running.log.read_text()
     finally:
         busy.kill()
         busy.wait(10)
+
+
+@pytest.mark.system
+def test_a_driver_without_cards_is_not_up_and_fewer_cards_are_told(tmp_path: Path) -> None:
+    with standing_in(tmp_path) as (driver, running):
+        driver.set({"count": 2, "1.uuid": "GPU-1", "1.name": "another", "1.util": 7})
+        until(lambda: 'gpu="1"' in running.page())
+        driver.set({"count": 1})
+        until(lambda: bool(running.page()) and "event=gpu_missing" in running.log.read_text())
+        driver.set({"count": 0})
+        running.waits_for(lambda v: v["ygg_gpu_up"] == 0)
+        assert "the NVIDIA driver has no GPU" in running.log.read_text()
+        driver.set({"count": 2})
+        running.waits_for(lambda v: v["ygg_gpu_up"] == 1)
 
 
 @pytest.mark.system
