@@ -29,10 +29,8 @@ _BUNCH: Final = 50
 ABSENT_SECONDS: Final = 60.0
 #: Longer than the usual time between two scrapes: connections outlive it.
 _IDLE_SECONDS: Final = 15.0
-#: Answers that mean "no such page here".
-_ABSENT: Final = frozenset(
-    {Cause.NO_MODEL, Cause.UNSUPPORTED, Cause.UNAUTHORISED, Cause.BAD_REQUEST, Cause.MALFORMED}
-)
+#: Answers that mean "no such page here". A key that is refused says nothing of the page behind it.
+_ABSENT: Final = frozenset({Cause.NO_MODEL, Cause.UNSUPPORTED, Cause.BAD_REQUEST, Cause.MALFORMED})
 
 
 class WebSources:

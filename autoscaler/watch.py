@@ -32,6 +32,10 @@ _MODE_UNKNOWN: Final = (
     "its model server has not said yet whether it takes all memory at its start; if it never will, "
     "write `gpu: {memory: nvml}` (or kv, off) in hosts.yaml"
 )
+_PREALLOCATED: Final = (
+    "it took all memory at its start, and how full its KV cache is can't be seen any more; if "
+    "another kind of server is there now, start the autoscaler anew"
+)
 _FROZEN: Final = "it repeats itself to the last digit while tasks run: it is frozen, restart it"
 _ABSURD: Final = "it said what can't be"
 #: Of a trouble, so much is told with a decision.
@@ -173,7 +177,8 @@ class Watch:
         mode = host.mode
         if mode is None:
             # Memory that is full by design must not be taken for memory that runs out.
-            return _MODE_UNKNOWN
+            why = host.troubles.get(Kind.ENGINE)
+            return f"{why}; {_MODE_UNKNOWN}" if why else _MODE_UNKNOWN
         if mode is MemoryMode.KV:
             return ""  # the model server's own page makes the sample
         memory = None if mode is MemoryMode.OFF else reading.memory
@@ -183,18 +188,19 @@ class Watch:
 
     def _take_engine(self, host: Watched, sighting: Sighting) -> str:
         engine = host.engines[sighting.source.url]
-        if sighting.is_absent:
-            engine.reading, engine.is_known = None, True
-        elif sighting.trouble:
+        if sighting.trouble and not sighting.is_absent:
             return sighting.trouble
+        try:
+            reading = read_engine(sighting.text)
+        except NoReading as error:
+            known = engine.reading
+            if host.mode is MemoryMode.KV and known is not None and known.preallocates:
+                # A page that is gone frees no memory: its card is full as before.
+                return f"{sighting.trouble or error}; {_PREALLOCATED}"
+            engine.reading, engine.is_known = None, True  # something else answers there
         else:
-            try:
-                reading = read_engine(sighting.text)
-            except NoReading:
-                engine.reading, engine.is_known = None, True  # something else answers there
-            else:
-                _integrate(host, engine, reading, sighting.at, self.settings.stale_seconds)
-                engine.reading, engine.at, engine.is_known = reading, sighting.at, True
+            _integrate(host, engine, reading, sighting.at, self.settings.stale_seconds)
+            engine.reading, engine.at, engine.is_known = reading, sighting.at, True
         mode = host.mode or MemoryMode.NVML
         if mode is not host.window.memory_mode:
             # Another kind of server: what was learned of memory is of no use for it.

@@ -275,12 +275,30 @@ def test_a_server_that_takes_all_memory_at_its_start_is_judged_by_its_cache() ->
 def test_memory_is_not_looked_at_before_the_server_said_what_it_is() -> None:
     world = story(World(text=VLLM, used=7.7e9, broken={"engine"}), passing(200))
     assert set(world.reasons) == {"gpu_stale"}
-    assert "memory: nvml" in world.watch.hosts["h"].troubles[Kind.EXPORTER]
+    trouble = world.watch.hosts["h"].troubles[Kind.EXPORTER]
+    assert "memory: nvml" in trouble
+    assert trouble.startswith("it is broken; ")
 
 
 def test_a_server_without_metrics_is_judged_by_its_card() -> None:
     world = story(World(text=VLLM, used=7.7e9), passing(40))
     assert "memory_high" in world.reasons
+
+
+@pytest.mark.parametrize("page", ["", "something_else 1\n"])
+def test_a_server_whose_page_is_gone_has_its_memory_still(page: str) -> None:
+    async def tell(world: World) -> None:
+        await world.passes(100)
+        world.engines["http://h:8000/metrics"] = page
+        await world.passes(200)
+
+    world = World(text=VLLM, used=7.7e9, engines={"http://h:8000/metrics": VLLM_PAGE})
+    story(world, tell)
+    assert "memory_high" not in world.reasons
+    assert world.reasons[-1] == "gpu_stale"
+    trouble = str([one for one in world.orders if one.hosts][-1].hosts["h"].evidence["trouble"])
+    assert ("404" if not page else "none of vLLM") in trouble
+    assert "took all memory" in trouble
 
 
 def test_hosts_yaml_has_the_last_word_on_what_memory_means() -> None:

@@ -192,6 +192,20 @@ def test_a_model_server_that_loads_is_not_yet_known() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_model_server_that_wants_another_key_is_not_one_without_metrics(status: int) -> None:
+    async def story() -> None:
+        async with FakeServer(paths={"/metrics": (status, b'{"error": "no"}')}) as server:
+            source = Source(kind=Kind.ENGINE, url=f"{server.url}/metrics")
+            async with following(source) as seen:
+                await seen.until(lambda _: bool(seen.of(source)))
+            told = seen.of(source)[0]
+            assert not told.is_absent
+            assert str(status) in told.trouble
+
+    asyncio.run(story())
+
+
 def test_a_key_is_sent_where_it_belongs_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVER_KEY", KEY)
 
