@@ -60,7 +60,10 @@ class GpuReading:
     dialect: str
     #: 0 to 1; None: the exporter doesn't say.
     util: float | None
+    #: None too where one of the cards doesn't say: it may be the fullest.
     memory: float | None
+    #: So many cards say how full their memory is.
+    measured: int = 0
     #: Every value of the page, to tell a frozen exporter.
     digits: tuple[str, ...] = ()
 
@@ -82,11 +85,17 @@ def read_gpu(text: str, device: int | None = None) -> GpuReading:
         raise NoReading(f"{name} does not show device {device}, but {shown}: correct `gpu:`")
     if any(card.is_absurd for card in cards):
         raise NoReading(f"{name} says what can't be: {'; '.join(page.absurd)}")
+    measured = [card for card in cards if card.memory_used_ratio is not None]
+    # Of a card's parts (MIG) some exporters tell nothing, and of the whole everything.
+    is_whole = {card.number for card in measured} == {card.number for card in cards}
+    busy = (card.utilization_ratio for card in cards)
+    full = (card.memory_used_ratio for card in cards)
     return GpuReading(
         dialect=name,
-        util=_most(card.utilization_ratio for card in cards),
+        util=_most(busy),
         # A server spread over several cards is bounded by the fullest.
-        memory=_most(card.memory_used_ratio for card in cards),
+        memory=_most(full) if is_whole else None,
+        measured=len(measured),
         digits=page.digits,
     )
 

@@ -36,6 +36,10 @@ _PREALLOCATED: Final = (
     "it took all memory at its start, and how full its KV cache is can't be seen any more; if "
     "another kind of server is there now, start the autoscaler anew"
 )
+_CARD_GONE: Final = (
+    "of the memory of {before} cards it tells that of {now} now: look at its log; if a "
+    "card is gone for good, start the autoscaler anew"
+)
 _FROZEN: Final = "it repeats itself to the last digit while tasks run: it is frozen, restart it"
 _ABSURD: Final = "it said what can't be"
 #: Of a trouble, so much is told with a decision.
@@ -79,6 +83,8 @@ class Watched:
     decided: Decided | None = None
     gpu: GpuReading | None = None
     gpu_at: float = 0.0
+    #: So many cards said at most how full their memory is.
+    measured: int = 0
     engines: dict[str, _EngineState] = field(default_factory=dict)
     #: Requests that waited, and that were there at all, in the model servers: each times seconds.
     engine_waited: float = 0.0
@@ -182,6 +188,10 @@ class Watch:
         if mode is MemoryMode.KV:
             return ""  # the model server's own page makes the sample
         memory = None if mode is MemoryMode.OFF else reading.memory
+        host.measured = max(host.measured, reading.measured)
+        if mode is MemoryMode.NVML and reading.measured < host.measured:
+            # The one that is missing may be the fullest.
+            return _CARD_GONE.format(now=reading.measured, before=host.measured)
         if memory is None and reading.util is None:
             return f"{reading.dialect} says neither utilization nor memory of it"
         return self._add_gpu(host, sighting.at, reading.util, memory, reading.digits)

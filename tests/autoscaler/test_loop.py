@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -109,6 +110,26 @@ def test_a_frozen_exporter_is_as_good_as_none() -> None:
     world = story(World(frozen=True), passing(300))
     assert world.reasons[-5:] == ["gpu_stale"] * 5
     assert "frozen" in world.watch.hosts["h"].troubles[Kind.EXPORTER]
+
+
+@pytest.mark.parametrize(
+    "left", ["", re.sub(r"ygg_gpu_memory.*\n", "", pages.ours(gpu="1"))], ids=["card", "memory"]
+)
+def test_nothing_grows_by_the_cards_that_are_left_when_one_of_several_is_not_told_of(
+    left: str,
+) -> None:
+    async def tell(world: World) -> None:
+        await world.passes(10)
+        world.more_cards = left
+        await world.passes(300)
+
+    world = story(World(used=2e9, more_cards=pages.ours(0.4, 6.9e9, gpu="1")), tell)
+    assert world.limit == 2
+    assert world.reasons[-10:] == ["gpu_stale"] * 10
+    assert (
+        "of the memory of 2 cards it tells that of 1 now"
+        in world.watch.hosts["h"].troubles[Kind.EXPORTER]
+    )
 
 
 def test_a_dead_dispatcher_holds() -> None:

@@ -47,6 +47,12 @@ def test_of_several_cards_the_fullest_and_the_busiest_count() -> None:
     assert (read_gpu(page).util, read_gpu(page).memory) == (0.7, 0.75)
 
 
+def test_memory_is_unknown_where_one_of_the_cards_does_not_say() -> None:
+    silent = re.sub(r"ygg_gpu_memory.*\n", "", pages.ours(0.7, gpu="1"))
+    read = read_gpu(pages.ours(0.2, 2e9) + silent)
+    assert (read.util, read.memory, read.measured) == (0.7, None, 1)
+
+
 def test_a_device_is_one_of_the_cards() -> None:
     page = pages.ours(0.2, 6e9) + pages.ours(0.7, 2e9, gpu="1")
     assert (read_gpu(page, 1).util, read_gpu(page, 1).memory) == (0.7, 0.25)

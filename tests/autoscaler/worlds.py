@@ -43,6 +43,8 @@ class World:
     limit: int = 2
     util: float = 0.4
     used: float = 4e9
+    #: What its exporter says besides, of a second card.
+    more_cards: str = ""
     #: Pages of model servers by their address.
     engines: dict[str, str] = field(default_factory=dict)
     #: What is broken now: kinds of sources, or `report`.
@@ -80,7 +82,9 @@ class World:
             case Kind.EXPORTER:
                 # No two readings of a card are alike to the last digit.
                 used = self.used if self.frozen else self.used + next(self._turns)
-                return Sighting(source=source, at=at, text=pages.ours(self.util, used))
+                return Sighting(
+                    source=source, at=at, text=pages.ours(self.util, used) + self.more_cards
+                )
             case Kind.ENGINE:
                 text = self.engines.get(source.url, "")
                 trouble = "" if text else "answered /metrics with 404"
