@@ -79,6 +79,9 @@ class HostWindow:
         self.memory_mode = memory_mode
         self._queue = deque[QueueSample]()
         self._gpu = deque[GpuSample]()
+        #: When the exporter last said what counts: memory, where it ever told it.
+        self._told_at = -math.inf
+        self._tells_memory = False
         #: So many samples in a row said the same to the last digit.
         self._repeats = 0
         self._failures = 0.0
@@ -107,6 +110,9 @@ class HostWindow:
         if self._repeats >= self._settings.frozen_samples:
             return False
         self._gpu.append(sample)
+        self._tells_memory |= sample.memory is not None
+        if sample.memory is not None or not self._tells_memory:
+            self._told_at = sample.at
         while self._gpu[0].at < sample.at - self._settings.window_seconds:
             self._gpu.popleft()
         return True
@@ -144,7 +150,7 @@ class HostWindow:
             util=self._util(now),
             memory=self._memory(now),
             memory_mode=self.memory_mode,
-            gpu_age=now - self._gpu[-1].at if self._gpu else math.inf,
+            gpu_age=now - self._told_at,
             queue_age=now - last.at,
         )
 

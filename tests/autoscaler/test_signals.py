@@ -133,6 +133,31 @@ def test_memory_is_the_last_the_highest_of_15_s_and_the_highest_of_a_minute() ->
     assert seen.memory == Memory(last=0.5, high=0.7, window_high=0.9)
 
 
+def test_where_memory_was_told_utilization_alone_is_nothing_new() -> None:
+    host = window()
+    host.add_gpu(GpuSample(at=90.0, util=0.2, memory=None))
+    seen = host.signals(90.0)
+    assert seen is not None
+    assert seen.gpu_age == 30.0
+    host.add_gpu(GpuSample(at=130.0, util=0.2, memory=None))
+    seen = host.signals(130.0)
+    assert seen is not None
+    assert (seen.gpu_age, seen.memory) == (70.0, None)
+    host.add_gpu(GpuSample(at=135.0, util=None, memory=0.5))
+    seen = host.signals(135.0)
+    assert seen is not None
+    assert seen.gpu_age == 0.0
+
+
+def test_where_memory_was_never_told_utilization_is_what_is_new() -> None:
+    host = HostWindow(SETTINGS)
+    host.add_queue(QUEUE)
+    host.add_gpu(GpuSample(at=1.0, util=0.2, memory=None))
+    seen = host.signals(3.0)
+    assert seen is not None
+    assert seen.gpu_age == 2.0
+
+
 @pytest.mark.parametrize(
     "bad",
     [
