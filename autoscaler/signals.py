@@ -117,6 +117,10 @@ class HostWindow:
             self._gpu.popleft()
         return True
 
+    def answered(self, at: float) -> None:
+        """The exporter is there, and said all that is expected of it: nothing."""
+        self._told_at = max(self._told_at, at)
+
     def resized(self, limit: int) -> None:
         """The dispatcher took a limit over; its next sample will say so, if one comes."""
         if self._queue:

@@ -192,6 +192,9 @@ class Watch:
         if mode is MemoryMode.NVML and reading.measured < host.measured:
             # The one that is missing may be the fullest.
             return _CARD_GONE.format(now=reading.measured, before=host.measured)
+        if mode is MemoryMode.OFF and reading.util is None:
+            host.window.answered(sighting.at)  # parts of a card (MIG): its trials judge a step
+            return ""
         if memory is None and reading.util is None:
             return f"{reading.dialect} says neither utilization nor memory of it"
         return self._add_gpu(host, sighting.at, reading.util, memory, reading.digits)

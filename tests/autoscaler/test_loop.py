@@ -132,6 +132,20 @@ def test_nothing_grows_by_the_cards_that_are_left_when_one_of_several_is_not_tol
     )
 
 
+def test_with_memory_off_a_card_without_utilization_grows_by_the_wait() -> None:
+    text = HOSTS.replace("model: m", "model: m, gpu: {memory: off}")
+
+    async def tell(world: World) -> None:
+        await world.passes(80)
+        assert world.limit == 3
+        world.broken.add("exporter")
+        await world.passes(100)
+
+    world = story(World(text=text, tells_utilization=False), tell)
+    assert "wait" in world.reasons
+    assert world.reasons[-1] == "gpu_stale", "one that is dead still holds"
+
+
 def test_a_dead_dispatcher_holds() -> None:
     async def tell(world: World) -> None:
         await world.passes(20)

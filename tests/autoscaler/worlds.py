@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -52,6 +53,8 @@ class World:
     #: Who has the lease; None: nobody, so whoever asks gets it.
     holder: str | None = None
     frozen: bool = False
+    #: Of the parts of a card (MIG) the driver tells none.
+    tells_utilization: bool = True
     disk_is_full: bool = False
     wall: Callable[[], float] = lambda: 1000.0
     orders: list[Order] = field(default_factory=list)
@@ -82,9 +85,10 @@ class World:
             case Kind.EXPORTER:
                 # No two readings of a card are alike to the last digit.
                 used = self.used if self.frozen else self.used + next(self._turns)
-                return Sighting(
-                    source=source, at=at, text=pages.ours(self.util, used) + self.more_cards
-                )
+                text = pages.ours(self.util, used) + self.more_cards
+                if not self.tells_utilization:
+                    text = re.sub(r"ygg_gpu_utilization.*\n", "", text)
+                return Sighting(source=source, at=at, text=text)
             case Kind.ENGINE:
                 text = self.engines.get(source.url, "")
                 trouble = "" if text else "answered /metrics with 404"
