@@ -70,7 +70,7 @@ def test_a_file_that_holds_no_key(tmp_path: Path, data: bytes, words: str) -> No
 
 
 def test_a_file_that_cant_be_read(tmp_path: Path) -> None:
-    assert "No such file or directory; put it there" in refused(f"file:{tmp_path / 'key'}")
+    assert "No such file or directory; put the key there" in refused(f"file:{tmp_path / 'key'}")
     assert "Is a directory" in refused(f"file:{tmp_path}")
 
 
