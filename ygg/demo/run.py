@@ -88,7 +88,10 @@ def _report(tasks: Sequence[Seen], answers: Sequence[str], state: Path) -> None:
 def _print_next() -> None:
     ygg = ygg_command()
     print("\nNext, with hosts of your own:")
-    print(f"  {ygg} init             writes hosts.yaml out of what your servers say they have")
+    print(
+        "  edit hosts.yaml        your servers' addresses, models and slots; or, in a new folder,"
+    )
+    print(f"  {ygg} init             writes one out of what your servers say they have")
     print(f"  {ygg} check            whether it is good, and where not")
     print(f"  {ygg} doctor           whether the servers are what it says")
     print(f"  {ygg} loop --async     the dispatcher; then, beside it:")
