@@ -82,7 +82,7 @@ class Decision:
 class State:
     """What the rule remembers of a host. Nothing in it matters so much that a restart harms."""
 
-    #: When this host was first decided on; None: never.
+    #: Since when both sources were fresh at each look; None: they are not now.
     since: float | None = None
     #: The limit before the last decision, and the one it asked for.
     before: int | None = None
@@ -126,7 +126,7 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[State, D
 
 
 def _taken_in(settings: Settings, state: State, seen: Signals) -> State:
-    state = replace(state, since=seen.now if state.since is None else state.since)
+    state = _watched(settings, state, seen)
     state = _heeded_others(state, seen)
     state = _learned(settings, state, seen)
     state = _measured(settings, state, seen)
@@ -136,6 +136,18 @@ def _taken_in(settings: Settings, state: State, seen: Signals) -> State:
     full = (seen.server_wait or 0.0) > settings.server_wait_urgent_ratio
     since = None if not full else state.server_full_since
     return replace(state, server_full_since=seen.now if full and since is None else since)
+
+
+def _watched(settings: Settings, state: State, seen: Signals) -> State:
+    """After a gap the windows hold a sample or two: a minute is watched anew, as at the start.
+
+    Where memory is off, growth can do without an exporter, so its gaps are none.
+    """
+    needs_card = seen.memory_mode is not MemoryMode.OFF
+    age = max(seen.queue_age, seen.gpu_age if needs_card else 0.0)
+    if age > settings.stale_seconds:
+        return replace(state, since=None)
+    return replace(state, since=seen.now) if state.since is None else state
 
 
 def _heeded_others(state: State, seen: Signals) -> State:
@@ -346,8 +358,7 @@ def _growth(settings: Settings, state: State, seen: Signals) -> tuple[State, Dec
 
 def _is_new(settings: Settings, state: State, seen: Signals) -> bool:
     """The host, or what its models take, is not known for a whole window yet."""
-    assert state.since is not None
-    if seen.now - state.since < settings.window_seconds:
+    if state.since is None or seen.now - state.since < settings.window_seconds:
         return True
     if seen.memory is None or seen.memory_mode is MemoryMode.OFF:
         return False

@@ -211,6 +211,18 @@ def test_nothing_grows_on_what_is_known_of_the_model_before() -> None:
     assert told == [*[Reason.WARMING_UP] * 5, Reason.WAIT]
 
 
+@pytest.mark.parametrize("source", ["gpu_age", "queue_age"])
+def test_after_a_gap_nothing_grows_before_a_whole_minute_was_seen_again(source: str) -> None:
+    state, told = SEEN_FOR_LONG, []
+    for tick in range(6):
+        age = 600.0 if tick == 0 else 3.0
+        seen = replace(FENRIR, now=1000.0 + 15 * tick, **{source: age})  # type: ignore[arg-type]  # a float
+        state, decision = decide(SETTINGS, state, seen)
+        told.append(decision.reason)
+    stale = Reason.GPU_STALE if source == "gpu_age" else Reason.QUEUE_STALE
+    assert told == [stale, *[Reason.WARMING_UP] * 4, Reason.WAIT]
+
+
 def test_a_kv_cache_that_is_full_for_a_moment_is_well_again() -> None:
     full, well = memory(0.99), memory(0.8)
     state, told = replace(SEEN_FOR_LONG), []
