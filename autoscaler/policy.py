@@ -82,7 +82,8 @@ class Decision:
 class State:
     """What the rule remembers of a host. Nothing in it matters so much that a restart harms."""
 
-    #: Since when both sources were fresh at each look; None: they are not now.
+    #: Since when both sources were fresh at each look, and the models the same; None: a source is
+    #: not fresh now.
     since: float | None = None
     #: The limit before the last decision, and the one it asked for.
     before: int | None = None
@@ -163,6 +164,9 @@ def _learned(settings: Settings, state: State, seen: Signals) -> State:
     if not seen.up:
         return replace(state, was_down=True)
     changed = seen.model_memory != state.model_memory
+    if changed:
+        # Other weights, other speed: neither a baseline nor a trial outlives them.
+        state = replace(state, since=seen.now, steady=None, trial=None)
     if state.was_down or changed:
         # Other weights, other memory a task: an empty card seen once would else make the weights
         # count as tasks' memory. It learns nothing at this tick: the model may still be loading.

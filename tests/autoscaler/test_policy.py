@@ -223,6 +223,35 @@ def test_after_a_gap_nothing_grows_before_a_whole_minute_was_seen_again(source: 
     assert told == [stale, *[Reason.WARMING_UP] * 4, Reason.WAIT]
 
 
+def test_a_step_is_not_judged_by_the_throughput_of_the_model_before() -> None:
+    state, limit, told = replace(SEEN_FOR_LONG, model_memory=2e9), 3, []
+    for tick in range(62):
+        model, rate = (2e9, 100.0) if tick < 40 else (4e9, 20.0)
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, limit=limit, active=limit, model_memory=model,
+            rates=(rate * limit,) * 4, oldest_wait=70.0 if tick > 39 else 5.0,
+        )  # fmt: skip
+        state, decision = decide(SETTINGS, state, seen)
+        limit = decision.limit
+        told.append(decision.reason)
+    assert Reason.WAIT in told
+    assert Reason.NO_GAIN not in told
+
+
+@pytest.mark.parametrize("mode", [MemoryMode.NVML, MemoryMode.OFF])
+def test_another_model_ends_a_trial_and_nothing_grows_for_a_whole_window(mode: MemoryMode) -> None:
+    state, grown = decide(SETTINGS, SEEN_FOR_LONG, replace(FENRIR, memory_mode=mode))
+    assert (grown.limit, state.trial is None) == (4, False)
+    told = []
+    for tick in range(1, 5):
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, limit=4, active=4, model_memory=5e9, memory_mode=mode
+        )
+        state, decision = decide(SETTINGS, state, seen)
+        told.append(decision.reason)
+    assert (told, state.trial) == ([Reason.WARMING_UP] * 4, None)
+
+
 def test_a_kv_cache_that_is_full_for_a_moment_is_well_again() -> None:
     full, well = memory(0.99), memory(0.8)
     state, told = replace(SEEN_FOR_LONG), []
