@@ -67,6 +67,8 @@ class Throughput:
             return self
         most = settings.trial_windows_before * len(seen.rates)
         kept = min(1.0, most / (self.count + len(seen.rates)))
+        if seen.now - self.at > settings.trial_windows_before * settings.window_seconds:
+            kept = 0.0  # a rest as long as all that is pooled: the work may be another now
         return replace(
             self,
             at=seen.now,

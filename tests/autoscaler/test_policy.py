@@ -11,6 +11,7 @@ from autoscaler.memory import MemoryModel
 from autoscaler.observed import Memory, MemoryMode, Signals
 from autoscaler.policy import Action, Decision, Reason, State, decide
 from autoscaler.settings import Settings, SettingsError, make_settings
+from autoscaler.trial import Throughput
 
 pytestmark = pytest.mark.pure
 
@@ -250,6 +251,18 @@ def test_another_model_ends_a_trial_and_nothing_grows_for_a_whole_window(mode: M
         state, decision = decide(SETTINGS, state, seen)
         told.append(decision.reason)
     assert (told, state.trial) == ([Reason.WARMING_UP] * 4, None)
+
+
+def test_windows_from_before_a_long_rest_say_nothing_of_a_step() -> None:
+    steady = Throughput(limit=3, are_tokens=True, at=0.0)
+    for minute in range(1, 11):
+        steady = steady.after(SETTINGS, replace(FENRIR, now=60.0 * minute))
+    assert (steady.count, steady.mean) == (40.0, 30.0)
+    slower = replace(FENRIR, rates=(10.0,) * 4)
+    short = steady.after(SETTINGS, replace(slower, now=600.0 + 600.0))
+    assert short.mean > 25.0, "a short rest is none"
+    long = steady.after(SETTINGS, replace(slower, now=600.0 + 3 * 3600.0))
+    assert (long.count, long.mean) == (4.0, 10.0)
 
 
 def test_a_kv_cache_that_is_full_for_a_moment_is_well_again() -> None:
