@@ -108,6 +108,8 @@ class State:
     shrunk_at: float | None = None
     #: Shrinks in a row that changed memory by next to nothing.
     futile: int = 0
+    #: As it was before the last step, should nobody take that over; None: none was asked for.
+    untaken: State | None = None
 
 
 def decide(settings: Settings, state: State, signals: Signals) -> tuple[State, Decision]:
@@ -119,16 +121,20 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[State, D
         signals: what is seen now; `now` never before that of the last call.
     """
     state = _taken_in(settings, state, signals)
-    state, decision = _first_that_applies(settings, state, signals)
-    return replace(state, before=signals.limit, wanted=decision.limit), decision
+    after, decision = _first_that_applies(settings, state, signals)
+    # Failures are told once, so what was made of them stands.
+    undone = decision.limit != signals.limit and decision.reason is not Reason.HOST_FAILURES
+    untaken = replace(state, untaken=None) if undone else None
+    after = replace(after, before=signals.limit, wanted=decision.limit, untaken=untaken)
+    return after, decision
 
 
 # -- what was seen, before anything is decided -----------------------------------------------------
 
 
 def _taken_in(settings: Settings, state: State, seen: Signals) -> State:
-    state = _watched(settings, state, seen)
     state = _heeded_others(state, seen)
+    state = _watched(settings, state, seen)
     state = _learned(settings, state, seen)
     state = _measured(settings, state, seen)
     kv_full = seen.memory_mode is MemoryMode.KV and _memory_is_high(settings, seen)
@@ -152,11 +158,16 @@ def _watched(settings: Settings, state: State, seen: Signals) -> State:
 
 
 def _heeded_others(state: State, seen: Signals) -> State:
-    """The limit is not what was asked for: it was not taken over, or a person set another."""
+    """The limit is not what was asked for: it was not taken over, or a person set another.
+
+    A step that nobody took (a dry run, another autoscaler leads) has no effect to wait for: the
+    same evidence asks for the same limit again. What failed stays known.
+    """
     if state.wanted is None or seen.limit == state.wanted:
         return state
-    state = replace(state, trial=None)
-    return state if seen.limit == state.before else replace(state, ceiling=None)
+    if seen.limit == state.before:
+        return replace(state.untaken or state, trial=None, ceiling=state.ceiling)
+    return replace(state, trial=None, ceiling=None)
 
 
 def _learned(settings: Settings, state: State, seen: Signals) -> State:

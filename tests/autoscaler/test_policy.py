@@ -190,6 +190,26 @@ def test_a_decision_that_was_not_taken_over_keeps_its_ceiling() -> None:
     assert decision.reason is Reason.COOLDOWN
 
 
+@pytest.mark.parametrize(
+    ("changes", "limit", "reason"),
+    [
+        ({}, 4, Reason.WAIT),
+        ({"util": 0.4}, 4, Reason.LOW_UTILIZATION),
+        ({"memory": memory(0.93)}, 2, Reason.MEMORY_HIGH),
+    ],
+)
+def test_a_step_that_nobody_takes_is_asked_for_steadily(
+    changes: dict[str, object], limit: int, reason: Reason
+) -> None:
+    state, told = SEEN_FOR_LONG, []
+    for tick in range(40):
+        seen = replace(FENRIR, now=1000.0 + 15 * tick, **changes)  # type: ignore[arg-type]  # the fields' own types
+        state, decision = decide(SETTINGS, state, seen)
+        told.append((decision.limit, decision.reason))
+    assert set(told) == {(limit, reason)}
+    assert state.futile == 0, "a shrink that nobody took freed nothing, of course"
+
+
 def test_another_model_starts_the_memory_model_anew() -> None:
     state = SEEN_FOR_LONG
     for tick in range(4):
