@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -118,11 +119,25 @@ def _cell(value: float | None, line: int, top: float, blocks: str) -> str:
     return blocks[min(steps, max(0, filled - line * steps))]
 
 
+def _repeats(before: Record | None, record: Record) -> bool:
+    """A step that nobody took is asked for again at each interval: one line tells of it."""
+    return (
+        before is not None
+        and before.effect != "resized"
+        and (before.limit, before.wanted, before.reason, before.effect)
+        == (record.limit, record.wanted, record.reason, record.effect)
+    )
+
+
 def _moves(
     records: Sequence[Record], zone: Callable[[float], time.struct_time], *, plain: bool
 ) -> Iterator[str]:
     arrow = "->" if plain else "→"
-    moved = [record for record in records if record.action is not Action.HOLD]
+    moved = [
+        record
+        for before, record in itertools.pairwise([None, *records])
+        if record is not None and record.action is not Action.HOLD and not _repeats(before, record)
+    ]
     if moved:
         yield ""
     for record in moved:

@@ -96,6 +96,8 @@ class Loop:
         self._told: dict[tuple[str, Kind], str] = {}
         #: Of hosts on which a person should look, why: each is said once.
         self._alerted: dict[str, Reason] = {}
+        #: Of hosts whose last step nobody took, what was said of it.
+        self._untaken: dict[str, tuple[int, int, Reason, str]] = {}
 
     async def run(self) -> None:
         """Until it is cancelled; then the lease is given back."""
@@ -210,8 +212,15 @@ class Loop:
                     "event=alert host=%s limit=%d reason=%s",
                     decided.host, decided.signals.limit, decision.reason,
                 )  # fmt: skip
+        said = self._untaken.pop(decided.host, None)
         if decision.action is Action.HOLD:
             return
+        step = (decided.signals.limit, decision.limit, decision.reason, answer.effect)
+        if answer.effect != _RESIZED:
+            # It is asked for again at each interval, and said once.
+            self._untaken[decided.host] = step
+            if step == said:
+                return
         log.info(
             "event=%s host=%s limit=%d wanted=%d reason=%s effect=%s detail=%r",
             decision.action, decided.host, decided.signals.limit, decision.limit,

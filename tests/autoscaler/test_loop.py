@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
+from autoscaler.chart import chart
 from autoscaler.explain import sentences, story_of
 from autoscaler.loop import Lead
 from autoscaler.settings import Settings
@@ -265,6 +267,21 @@ def test_a_dry_run_decides_and_does_not_touch() -> None:
         assert world.limit == 2
         assert all(order.hosts["h"].dry_run for order in world.orders if order.hosts)
         assert {r.effect for r in world.records if r.wanted == 3} == {"dry_run"}
+
+
+def test_a_dry_run_wants_one_limit_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "ygg.autoscaler"):
+        world = story(World(settings=Settings(dry_run=True)), passing(400))
+    wanted = [record.wanted for record in world.records]
+    assert [limit for limit, _ in itertools.groupby(wanted)] == [2, 3]
+    assert sum("event=grow" in record.getMessage() for record in caplog.records) == 1
+    drawn = chart(world.records, Settings(), begin=0.0, end=2000.0, width=60, zone=time.gmtime)
+    assert sum("(dry_run)" in line for line in drawn) == 1
+    told = story_of(world.records)
+    assert told is not None
+    said = "\n".join(sentences(told, Settings(), 1000.0))
+    assert "grow to 3" in said
+    assert "It is a dry run: the limit is not touched." in said
 
 
 def test_a_full_disk_costs_the_records_and_nothing_else() -> None:
