@@ -85,6 +85,14 @@ def page(reading: Reading) -> Iterator[Metric]:
     if reading.trouble:
         trouble.add_metric([reading.trouble], 1)
     yield trouble
+    read = GaugeMetricFamily(
+        "ygg_gpu_read_timestamp_seconds",
+        "When the cards were read, in Unix time: it goes on where all figures stand still.",
+        labels=(),
+    )
+    if up:
+        read.add_metric((), reading.at)
+    yield read
     failures = CounterMetricFamily(
         "ygg_gpu_read_failures", "Fields that the driver could not say.", labels=["field", "reason"]
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +40,8 @@ class Reading:
     """All cards at one moment, or why there is none."""
 
     cards: Sequence[Card] = ()
+    #: When they were read, in Unix time: figures that stand still are told from a program that does.
+    at: float = 0.0
     #: A word of a closed list; "" while all is well.
     trouble: str = ""
     message: str = ""
@@ -51,6 +54,7 @@ class Sampler:
     Args:
         source: what is asked.
         clock: monotonic seconds.
+        wall: Unix time.
         every: a reading serves all who ask within so many seconds.
         patience: so many seconds a caller waits for a new one.
     """
@@ -60,11 +64,13 @@ class Sampler:
         source: Source,
         *,
         clock: Callable[[], float],
+        wall: Callable[[], float] = time.time,
         every: float = 1.0,
         patience: float = 3.0,
     ) -> None:
         self._source = source
         self._clock = clock
+        self._wall = wall
         self._every = every
         self._patience = patience
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ygg-gpu")
@@ -100,7 +106,7 @@ class Sampler:
             cards = self._source.read()
         except NoReading as error:
             return Reading(trouble=error.kind, message=str(error), failures=dict(failures))
-        return Reading(cards=cards, failures=dict(failures))
+        return Reading(cards=cards, at=self._wall(), failures=dict(failures))
 
     def _tell(self, reading: Reading) -> None:
         """Each change once: a driver that is away for a night fills no log."""

@@ -193,7 +193,8 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
 def _digits(lines: Iterable[tuple[str, str]], prefix: str) -> Iterator[str]:
     for name, line in lines:
         if name.startswith(prefix) and not name.endswith("_total"):
-            yield (line.rpartition("}")[2] or line.partition(" ")[2]).strip().partition(" ")[0]
+            rest = line.rpartition("}")[2] if "}" in line else line.partition(" ")[2]
+            yield rest.strip().partition(" ")[0]
 
 
 def _samples(

@@ -21,6 +21,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
 
 from autoscaler import gpu_exporter
 from autoscaler.cards import Card, NoReading
@@ -333,6 +334,27 @@ def test_a_scrape_storm_costs_one_question_a_second() -> None:
     assert source.asked == 1
     now = 1.0
     assert sampler.reading() is not first
+    sampler.close()
+
+
+def test_a_card_whose_figures_stand_still_is_not_taken_for_a_frozen_exporter() -> None:
+    class Steady(Source):
+        def read(self) -> list[Card]:
+            used, total = {"memory_used_bytes": 6e9}, {"memory_total_bytes": 8e9}
+            return [Card(gpu="0", uuid="GPU-0", name="", mig="1", values=used | total)]
+
+    now = 0.0
+    sampler = Sampler(Steady(), clock=lambda: now, wall=lambda: 1.7e9 + now)
+    registry = CollectorRegistry()
+    registry.register(gpu_exporter.CardsCollector(sampler))
+
+    def digits() -> tuple[str, ...]:
+        return read_page(generate_latest(registry).decode()).digits
+
+    first = digits()
+    assert digits() == first, "nothing was read anew within a second"
+    now = 5.0
+    assert digits() != first
     sampler.close()
 
 
