@@ -242,7 +242,7 @@ def _sourcing(dispatcher: Dispatcher, project: Path, stack: AsyncExitStack) -> S
         return Room(routes=routes, slots={n: s.slots.limit for n, s in board.semaphores.items()})
 
     return Sourcing(
-        beads(project, fleet.beads, telling=partial(calls, actor=actor)),
+        beads(project, fleet.beads, telling=partial(calls, actor=actor), is_taken=True),
         dispatcher.store, dispatcher.artifacts, SystemClock(),
         taking=lambda: Taking(beads=fleet.beads, types=dispatcher.fleet.types, actor=actor),
         review=lambda type_: dispatcher.fleet.done(type_) == "review",

@@ -67,6 +67,7 @@ async def run_process(
     grace: float,
     output_max: int,
     heard: Callable[[str], None],
+    started: Callable[[int], None] = lambda _pid: None,
 ) -> Ended:
     """Run a program with `data` on its standard input.
 
@@ -83,12 +84,13 @@ async def run_process(
             something that it started still holds the pipe.
         output_max: bytes of standard output after which its group is ended.
         heard: called with each line of standard error, bounded and printable.
+        started: called with its process id, which is its group's too.
     """
     child = _Child(output_max, heard)
 
     async def whole() -> Ended:
         try:
-            await child.start(argv, environment, cwd)
+            started(await child.start(argv, environment, cwd))
             child.feed(data)
             return await child.to_its_end(timeout, grace)
         finally:
@@ -148,8 +150,8 @@ class _Child:
 
     async def start(
         self, argv: Sequence[str], environment: Mapping[str, str], cwd: str | None
-    ) -> None:
-        """Raises OSError, ValueError."""
+    ) -> int:
+        """Its process id. Raises OSError, ValueError."""
         loop = asyncio.get_running_loop()
         stdin, ours = os.pipe()
         theirs = [stdin]
@@ -179,6 +181,7 @@ class _Child:
                 os.close(descriptor)
         watch = threading.Thread(target=self._watch, args=(self._process, loop), daemon=True)
         watch.start()
+        return self._process.pid
 
     def feed(self, data: bytes) -> None:
         """Give it its input, as fast as it reads, and then the end of it."""

@@ -24,7 +24,7 @@ from typing import Final, Protocol
 
 from ygg.lines import printable
 from ygg.processes import End, Ended, run_process
-from ygg.sources import answers
+from ygg.sources import answers, leftover
 from ygg.sources.base import (
     Died,
     Garbage,
@@ -92,6 +92,7 @@ class Bd:
         output_max: int = 64 * 2**20,
         environ: Mapping[str, str] = os.environ,
         around: Around | None = None,
+        note: Path | None = None,
     ) -> None:
         """Starts nothing.
 
@@ -103,6 +104,7 @@ class Bd:
             output_max: bytes of an answer.
             environ: our own environment, of which `bd` sees an allow-list.
             around: hears of each call; None: nobody does.
+            note: the file that tells of a call that writes (see `leftover`); None: there is none.
         """
         self.folder = folder
         self.actor = actor
@@ -115,6 +117,7 @@ class Bd:
             if name in _ENVIRONMENT or name.startswith(_PREFIXES)
         } | {"BD_ACTOR": actor, "BEADS_ACTOR": actor, "BEADS_DIR": str(folder / ".beads")}
         self._around = around
+        self._note = note
         self._turn = asyncio.Lock()
         #: None: to be asked, at first and whenever an answer made no sense.
         self._version: str | None = None
@@ -190,6 +193,7 @@ class Bd:
                     where=call,
                     way_out="make the text shorter",
                 )
+        note = None if argv[0] in _READS else self._note
         lines: list[str] = []
         started = time.monotonic()
         try:
@@ -204,10 +208,13 @@ class Bd:
                 grace=_GRACE_SECONDS,
                 output_max=self._output_max,
                 heard=lambda line: lines.append(line) if len(lines) < _ERROR_LINES else None,
+                started=lambda pid: None if note is None else leftover.note(note, pid),
             )
         except OSError as error:
             raise self._not_started(error) from error
         finally:
+            if note is not None:
+                leftover.forget(note)
             if self._around is not None:
                 await self._around.after(wrote=argv[0] not in _READS)
         logger.debug(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ygg.fleet import BeadsSettings
+from ygg.sources import leftover
 from ygg.sources.base import Call, Issue, NoProject, Report, SourceError
 from ygg.sources.bd import Bd
 from ygg.sources.beads import Beads, found_upwards
@@ -22,6 +23,7 @@ from ygg.sources.watch import Watch
 
 #: Noise to the watch, by its name.
 _LOCK: Final = "ygg.lock"
+_NOTE: Final = "ygg-call.pid"
 _HOLDER_BYTES: Final = 200
 
 
@@ -68,7 +70,7 @@ def actor_of(settings: BeadsSettings) -> str:
 def taken(project: Path, identity: str) -> Iterator[None]:
     """Be the only dispatcher on the project. Raises InUse, NoProject.
 
-    Two would hand back each other's claims.
+    Two would hand back each other's claims. What one that was killed left running is ended.
     """
     place = project / ".beads" / _LOCK
     try:
@@ -91,6 +93,7 @@ def taken(project: Path, identity: str) -> Iterator[None]:
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{identity}\n".encode(), 0)
+        leftover.end(project / ".beads" / _NOTE)
         yield
     finally:
         os.close(lock)
@@ -101,9 +104,18 @@ def beads(
     settings: BeadsSettings,
     *,
     telling: Callable[[Report, Issue | None], Sequence[Call]],
+    is_taken: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Beads:
-    """The project as a source. Asks nothing yet."""
+    """The project as a source. Asks nothing yet.
+
+    Args:
+        project: its folder.
+        settings: how `bd` is asked.
+        telling: which calls tell of an end.
+        is_taken: by us (see `taken`): calls are noted, for whoever takes it after us.
+        environ: our own environment.
+    """
     watch = Watch(project / ".beads", poll_seconds=settings.poll_seconds)
     bd = Bd(
         folder=project,
@@ -112,5 +124,6 @@ def beads(
         seconds_max=settings.timeout,
         environ=environ,
         around=watch,
+        note=project / ".beads" / _NOTE if is_taken else None,
     )
     return Beads(bd, watch, telling=telling)
