@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -96,6 +97,17 @@ class Project:
     def issue(self, one: str) -> Issue:
         (found,) = issues(self.bd("show", one), call="show")
         return found
+
+    def rewrite(self, one: str, **fields: str) -> None:
+        """Put texts into an issue that no argument can carry: a file or another tool's import."""
+        with (self.beads / "embeddeddolt" / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            file = self.beads / "embeddeddolt" / "project.json"
+            state = json.loads(file.read_text())
+            state["issues"][one] |= fields
+            new = file.with_suffix(".test")
+            new.write_text(json.dumps(state))
+            new.replace(file)
 
     # -- faults --------------------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ class ModelServer:
     seconds: float = 0.0
     #: Why its answers end: "stop", or "length" when they are cut.
     finish: str = "stop"
+    #: A status, and no answer; 0: it answers.
+    error: int = 0
 
     def __post_init__(self) -> None:
         self.gate = asyncio.Event()
@@ -73,6 +75,8 @@ class ModelServer:
             error = f"model '{body['model']}' not found"
             return web.json_response({"error": error}, status=404)
         self.asked.append(body["messages"][-1]["content"])
+        if self.error:
+            return web.json_response({"error": "it is ill"}, status=self.error)
         self.running += 1
         self.most = max(self.most, self.running)
         try:
