@@ -7,15 +7,19 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
 from tests.sources.drawn import ACTOR, taking
 from tests.sources.twin import Twin, away
 from tests.worlds import World, draft, fleet, run_virtual, world
+from ygg.faults import Cause, Failure
 from ygg.fleet import Fleet
+from ygg.journal import Kind, Note
 from ygg.sources.base import Refused
 from ygg.sourcing import Places, Sourcing
+from ygg.stores.base import TaskStore
 from ygg.stores.memory import MemoryStore
 from ygg.tasks import Held, Outcome, Status, Task
 
@@ -55,14 +59,15 @@ async def sourced(
     texts: dict[str, str] | None = None,
     identity: str = "d1",
     crash: bool = False,
+    seen: Callable[[MemoryStore], TaskStore] = lambda store: store,
 ) -> AsyncIterator[Sourced]:
-    """`texts`: the answers that a former dispatcher wrote."""
+    """`texts`: the answers that a former dispatcher wrote; `seen`: the store as the source has it."""
     settings = settings or fleet()
     async with world(settings, store=store, identity=identity, crash=crash) as w:
         if texts is not None:
             w.answers.texts = texts
         sourcing = Sourcing(
-            tracker, w.store, w.answers, w.clock, taking=taking, review=lambda _: False,
+            tracker, seen(w.store), w.answers, w.clock, taking=taking, review=lambda _: False,
             chance=lambda _: next(_chance), places=lambda: places(w),
         )  # fmt: skip
         running = asyncio.ensure_future(sourcing.run())
@@ -72,6 +77,28 @@ async def sourced(
             running.cancel()
             if not crash:
                 await sourcing.leave(60.0)
+
+
+class Counted:
+    """A store that notes what is asked of it, with what."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.calls: list[tuple[str, dict[str, object]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method: Callable[..., object] = getattr(self._store, name)
+        if name == "follow":
+            return method
+
+        def counted(*args: object, **named: object) -> object:
+            self.calls.append((name, named))
+            return method(*args, **named)
+
+        return counted
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
 
 
 def places(w: World) -> Places:
@@ -231,8 +258,6 @@ def test_what_a_person_changes_while_it_waits_is_followed() -> None:
 
 def test_a_failure_blocks_the_issue_and_its_reopening_is_a_retry() -> None:
     async def story() -> None:
-        from ygg.faults import Cause, Failure
-
         tracker = project(bd_1={"title": "t"})
         async with sourced(tracker) as s:
             s.w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "too long", taken=True)]
@@ -248,8 +273,6 @@ def test_a_failure_blocks_the_issue_and_its_reopening_is_a_retry() -> None:
 
 def test_a_retry_here_opens_the_issue_before_it_is_claimed() -> None:
     async def story() -> None:
-        from ygg.faults import Cause, Failure
-
         tracker = project(bd_1={"title": "t"})
         async with sourced(tracker) as s:
             s.w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "no", taken=True)]
@@ -338,5 +361,101 @@ def test_a_crash_loses_no_claim_and_no_end() -> None:
             await s.until_issues(**{f"bd_{n}": "closed" for n in (0, 1, 2, 3, 9)})
             assert s.task("bd-1").attempt == 2
             assert s.task("bd-0").attempt == 1
+
+    run_virtual(story())
+
+
+def test_foreign_tasks_are_no_reason_to_read_the_store() -> None:
+    async def story() -> None:
+        counted: list[Counted] = []
+
+        def seen(store: MemoryStore) -> TaskStore:
+            counted.append(Counted(store))
+            return cast("TaskStore", counted[-1])
+
+        tracker = project(bd_1={}, bd_2={}, bd_3={})
+        async with sourced(tracker, fleet({"h": 8}), seen=seen) as s:
+            (store,) = counted
+            tracker.deaf["bd-1"] = Refused("no", where="bd", way_out="look")
+            s.w.servers["h"].seconds = 0.01
+            await s.until_issues(bd_2="closed", bd_3="closed")
+            s.w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "no", taken=True)]
+            tracker.has("bd-4", title="fails")
+            await s.until_issues(bd_4="blocked")
+            # Just after a look, and far from the next time that bd-1 is told in vain.
+            await asyncio.sleep(1000.0)
+            asked = len(tracker.asked)
+            await s.until(lambda: len(tracker.asked) > asked and tracker.asked[-1] == "ready")
+            await asyncio.sleep(1.0)
+            store.calls.clear()
+            began, asked = s.w.clock.monotonic(), len(tracker.asked)
+            for n in range(1000):
+                await s.w.submit(draft(f"mine {n}"))
+            await s.w.until(lambda: sum(t.status is Status.CLOSED for t in s.w.tasks) == 1003)
+            assert s.w.clock.monotonic() - began < 50.0
+            assert tracker.asked[asked:] == []
+            assert store.calls == []
+
+    run_virtual(story())
+
+
+def test_what_happens_to_one_of_many_reads_that_one() -> None:
+    async def story() -> None:
+        counted: list[Counted] = []
+
+        def seen(store: MemoryStore) -> TaskStore:
+            counted.append(Counted(store))
+            return cast("TaskStore", counted[-1])
+
+        tracker = project(**{f"bd_{n}": {"title": f"t{n}"} for n in range(30)})
+        async with sourced(tracker, seen=seen) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: tracker.issues["bd-1"].status == "in_progress")
+            await asyncio.sleep(1.0)
+            counted[0].calls.clear()
+            await s.w.store.prioritise(s.task("bd-9").id, priority=0, now=s.w.clock.wall())
+            await s.until_issues(bd_9="in_progress")
+            names = counted[0].names()
+            assert "sourced" not in names
+            assert 0 < names.count("get") <= 4
+
+    run_virtual(story())
+
+
+def test_more_slots_are_claimed_for_at_once() -> None:
+    async def story() -> None:
+        tracker = project(**{f"bd_{n}": {"title": f"t{n}"} for n in range(9)})
+        async with sourced(tracker) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: tracker.issues["bd-1"].status == "in_progress")
+            await asyncio.sleep(1.0)
+            row = Note(kind=Kind.RESIZED, host="h", detail={"limit": 3, "start": 1})
+            await s.w.store.note([row], now=s.w.clock.wall())
+            await s.until(lambda: sum(i.status == "in_progress" for i in tracker.issues.values()) > 4,
+                          within=5.0)  # fmt: skip
+
+    run_virtual(story())
+
+
+def test_many_untold_ends_are_looked_at_without_their_texts() -> None:
+    async def story() -> None:
+        counted: list[Counted] = []
+
+        def seen(store: MemoryStore) -> TaskStore:
+            counted.append(Counted(store))
+            return cast("TaskStore", counted[-1])
+
+        tracker = project(**{f"bd_{n}": {} for n in range(20)})
+        for one in tracker.issues:
+            tracker.deaf[one] = Refused("no", where="bd", way_out="look")
+        async with sourced(tracker, seen=seen) as s:
+            await s.until(lambda: sum(t.status is Status.CLOSED for t in s.w.tasks) == 20)
+            asked = tracker.asked.count("ready")
+            await s.until(lambda: tracker.asked.count("ready") > asked + 2)
+            assert len(s.w.tasks) == 20, "none is run again"
+            assert {named["limit"] for name, named in counted[0].calls if name == "posted"} == {1}
+            tracker.deaf.clear()
+            await s.until(lambda: {i.status for i in tracker.issues.values()} == {"closed"},
+                          within=4000.0)  # fmt: skip
 
     run_virtual(story())

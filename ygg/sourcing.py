@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,9 +20,10 @@ from ygg.lifecycle import Refused as NotAllowed
 from ygg.ports import Answers, Clock
 from ygg.sources.base import Garbage, Issue, Refused, SourceError, Standing, TaskSource
 from ygg.sources.issues import Offer, Taking
+from ygg.sources.known import Known
 from ygg.sources.marks import Mark, mark_of, settled
 from ygg.sources.plan import Edit, Look, Plan, claims, plan, unexplained, unneeded
-from ygg.sources.telling import report_of
+from ygg.sources.telling import end_of, report_of
 from ygg.stores.base import Posted, StoreError, TaskStore, UnknownTask
 from ygg.tasks import Held, Status, Task, new_id
 
@@ -38,11 +39,6 @@ _REFUSED_LONGEST: Final = 3600.0
 _LOOK_SECONDS: Final = 10.0
 #: Seconds for which a source's answers may be from before it was told something.
 _ENDS_SECONDS: Final = 3600.0
-#: Rows after which there may be something to claim or to tell.
-_NEWS: Final = frozenset(
-    {Kind.STARTED, Kind.CLOSED, Kind.BLOCKED, Kind.CANCELLED, Kind.REOPENED, Kind.HELD,
-     Kind.RELEASED, Kind.RESIZED, Kind.CONFIGURED}
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +83,7 @@ class Sourcing:
         self._review = review
         self._chance = chance
         self._news = asyncio.Event()
+        self._known = Known()
         self._look_due = True
         #: Since the last look somebody else may have been at it.
         self._others_changed = True
@@ -95,7 +92,7 @@ class Sourcing:
         store.follow(self._hear)
 
     def _hear(self, events: Sequence[Event]) -> None:
-        if any(event.kind in _NEWS for event in events):
+        if self._known.hear(events):
             self._news.set()
 
     # -- life ------------------------------------------------------------------------------------
@@ -111,6 +108,7 @@ class Sourcing:
                     due = await self._turn()
                 except (SourceError, StoreError, ArtifactError) as error:
                     self._in_trouble(str(error))
+                    self._known.forget()
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _AGAIN_LONGEST)
                     self._look_due = self._others_changed = True
@@ -193,20 +191,36 @@ class Sourcing:
 
         While nothing of ours waits or runs there and nobody was at it, one call is enough.
         """
-        source, name = self._source, self._source.name
-        at_work = (Status.OPEN, Status.IN_PROGRESS)
-        live = await self._store.sourced(name)
-        whole = self._others_changed or any(task.status in at_work for task in live)
+        source, at_work = self._source, (Status.OPEN, Status.IN_PROGRESS)
+        whole = self._others_changed or any(t.status in at_work for t in await self._live())
         self._others_changed = False
         ready = await source.ready()
         if not whole:
-            return Look(ready=ready), await self._store.sourced(name)
+            return Look(ready=ready), await self._all()
         mine = await source.mine()
-        ids = unexplained(ready, mine, await self._store.sourced(name))
+        ids = unexplained(ready, mine, await self._live())
         shown: dict[str, Issue | None] = dict.fromkeys(ids)
         if ids:
             shown |= await source.show(ids)
-        return Look(ready=ready, mine=mine, shown=shown), await self._store.sourced(name)
+        return Look(ready=ready, mine=mine, shown=shown), await self._all()
+
+    async def _all(self) -> Sequence[Task]:
+        """Our live tasks, whole."""
+        self._known.begin()
+        live = await self._store.sourced(self._source.name)
+        self._known.take(live)
+        return live
+
+    async def _live(self) -> Collection[Task]:
+        """The same without their texts: only those that moved are read."""
+        if not self._known.is_whole:
+            await self._all()
+        for task_id in self._known.moved():
+            try:
+                self._known.put(task_id, await self._store.get(task_id))
+            except UnknownTask:
+                self._known.put(task_id, None)
+        return self._known.tasks
 
     def _forget_ends(self, issues: Mapping[str, Issue | None], actor: str) -> None:
         """Those that the source shows by now; and old ones: a closed issue shows up no more."""
@@ -219,9 +233,12 @@ class Sourcing:
         }
 
     async def _posted_ends(self) -> dict[str, Mark]:
-        posted = await self._store.posted(self._source.name, now=float("inf"), limit=1_000_000)
-        reports = (report_of(one.task, "", model="", review=False) for one in posted)
-        return {report.issue_id: mark_of(report) for report in reports if report is not None}
+        posted = await self._store.posted_ends(self._source.name)
+        return {
+            one.source_id: Mark(end_of(one.status, one.outcome), one.task_id, one.attempt)
+            for one in posted
+            if one.status is not Status.IN_PROGRESS
+        }
 
     async def _carry_out(self, todo: Plan, live: Sequence[Task]) -> None:
         types = {task.id: task.type for task in live}
@@ -253,6 +270,7 @@ class Sourcing:
             return
         now = self._clock.wall()
         drafts = [offer.draft(new_id(now, self._chance(40)), self._source.name) for offer in offers]
+        self._known.expect(draft.id for draft in drafts)
         await self._store.add(drafts, now=now)
         log.info("event=taken source=%s issues=%d", self._source.name, len(drafts))
 
@@ -281,7 +299,7 @@ class Sourcing:
 
     async def _claim(self) -> bool:
         """Claim what is to start next. Whether anything was tried."""
-        live, places = await self._store.sourced(self._source.name), self._places()
+        live, places = await self._live(), self._places()
         unclaimed = self.standing.unclaimed
         wanted = [one for one in claims(live, places.routes, places.slots) if one not in unclaimed]
         if not wanted:

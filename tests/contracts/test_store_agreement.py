@@ -378,6 +378,7 @@ class Stores(RuleBasedStateMachine):
     def sources_look(self, limit: int) -> None:
         self.both(lambda store: store.sourced("beads"))
         self.both(lambda store: store.posted("beads", now=self.now, limit=limit))
+        self.both(lambda store: store.posted_ends("beads"))
 
     @rule()
     def release_due(self) -> None:

@@ -1136,6 +1136,14 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
             id="posted",
         ),
         pytest.param(
+            lambda t: t.posted_ends("beads"),
+            [
+                "SEARCH o USING COVERING INDEX outbox_order (source=?)",
+                "SEARCH t USING INDEX sqlite_autoindex_tasks_1 (id=?)",
+            ],
+            id="posted_ends",
+        ),
+        pytest.param(
             lambda t: t.prune(5.0, 5.0, 0),
             [
                 "SEARCH tasks USING INDEX tasks_ended (ended_at<?)",

@@ -49,7 +49,7 @@ def report_of(task: Task, answer: str, *, model: str, review: bool) -> Report | 
     if task.status is Status.IN_PROGRESS:
         return None
     about = task.answer or {}
-    end = _end(task)
+    end = end_of(task.status, task.outcome)
     return Report(
         issue_id=task.source_id,
         task_id=task.id,
@@ -193,8 +193,10 @@ def _value(text: str) -> str:
     return " ".join(plain(text).split())[:VALUE_MAX]
 
 
-def _end(task: Task) -> End:
-    match task.status, task.outcome:
+def end_of(status: Status, outcome: Outcome | None) -> End:
+    """What is to be told of a task that is so; not of one that runs."""
+    assert status is not Status.IN_PROGRESS, "a task that runs has no end"
+    match status, outcome:
         case Status.CLOSED, Outcome.CANCELLED:
             return End.CANCELLED
         case Status.CLOSED, _:

@@ -191,6 +191,16 @@ class Posted:
     error: str | None = None
 
 
+class PostedEnd(NamedTuple):
+    """The same in short, for all that is posted at once: no texts."""
+
+    source_id: str
+    task_id: str
+    attempt: int
+    status: Status
+    outcome: Outcome | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
     """Counts for a person and for metrics."""
@@ -331,6 +341,9 @@ class TaskStore(Protocol):
 
     async def posted(self, source: str, *, now: float, limit: int) -> Sequence[Posted]:
         """What the source must be told and is due, the oldest first."""
+
+    async def posted_ends(self, source: str) -> Sequence[PostedEnd]:
+        """All that the source must be told, due or not, the oldest first."""
 
     async def next_post(self, source: str) -> float | None:
         """When the next of what is posted is due; None: nothing is posted."""

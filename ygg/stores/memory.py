@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from ygg import lifecycle
 from ygg.journal import Event, Kind
-from ygg.stores.base import HostRow, Overview, Page, Posted, Query
+from ygg.stores.base import HostRow, Overview, Page, Posted, PostedEnd, Query
 from ygg.stores.operations import DUE, Due, Operations, Pruned
 from ygg.stores.shell import Shell, Views
 from ygg.tasks import Draft, Held, Lane, Rank, Status, Task, Waiting
@@ -108,6 +108,14 @@ class MemoryTables:
             if due <= now and posted.task.source == source
         ]
         return sorted(due, key=lambda posted: posted.position)[:limit]
+
+    def posted_ends(self, source: str) -> Sequence[PostedEnd]:
+        posted = self.posted(source, float("inf"), len(self.outbox))
+        return [
+            PostedEnd(t.source_id, t.id, t.attempt, t.status, t.outcome)
+            for t in (one.task for one in posted)
+            if t.source_id is not None
+        ]
 
     def next_post(self, source: str) -> float | None:
         due = (due for posted, due in self.outbox.values() if posted.task.source == source)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from ygg.journal import Event, Kind, unpack
+from ygg.stores.base import PostedEnd
 from ygg.tasks import Fence, Held, Outcome, Status, Task
 
 _json_encoder: Final = msgspec.json.Encoder()
@@ -87,6 +88,18 @@ def event_of(row: Any) -> Event:
         if not all(map(isinstance, row, _EVENT_TYPES)):
             raise _wrong_type(row, _EVENT_COLUMNS)
         return _event(row)
+
+
+def posted_end_of(row: Any) -> PostedEnd:
+    """What is posted of a task, in short; behind its position. Raises DamagedRow."""
+    position, source_id, task_id, attempt, status, outcome = row
+    with reading("outbox", position):
+        if not (isinstance(source_id, str) and isinstance(task_id, str)):
+            raise TypeError(f"its task is {task_id!r} of {source_id!r}")
+        if not isinstance(attempt, int):
+            raise TypeError(f"its task's attempt is {attempt!r}")
+        ended = None if outcome is None else Outcome(outcome)
+        return PostedEnd(source_id, task_id, attempt, Status(status), ended)
 
 
 def number(value: object, table: str, row: object) -> float:

@@ -21,6 +21,7 @@ from ygg.stores.base import (
     Overview,
     Page,
     Posted,
+    PostedEnd,
     Query,
     Restored,
     StoreError,
@@ -47,6 +48,7 @@ class Views(Protocol):
     def pruned_to(self) -> int: ...
     def sourced(self, source: str) -> Sequence[Task]: ...
     def posted(self, source: str, now: float, limit: int) -> Sequence[Posted]: ...
+    def posted_ends(self, source: str) -> Sequence[PostedEnd]: ...
     def next_post(self, source: str) -> float | None: ...
     def of_source(self, source: str, source_id: str) -> Task | None: ...
 
@@ -281,6 +283,9 @@ class Shell(ABC):
 
     async def posted(self, source: str, *, now: float, limit: int) -> Sequence[Posted]:
         return await self._read("posted", lambda v: v.posted(source, now, limit))
+
+    async def posted_ends(self, source: str) -> Sequence[PostedEnd]:
+        return await self._read("posted_ends", lambda v: v.posted_ends(source))
 
     async def next_post(self, source: str) -> float | None:
         return await self._read("next_post", lambda v: v.next_post(source))

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from ygg import lifecycle
 from ygg.journal import Event, Kind, pack
-from ygg.stores.base import HostRow, Overview, Page, Posted, Query
+from ygg.stores.base import HostRow, Overview, Page, Posted, PostedEnd, Query
 from ygg.stores.operations import DUE, Due, Pruned
 from ygg.stores.pruning import PIECE, forget_rows, forget_tasks
 from ygg.stores.rows import (
@@ -25,6 +25,7 @@ from ygg.stores.rows import (
     is_no_text,
     json_text,
     number,
+    posted_end_of,
     reading,
     task_of,
 )
@@ -54,6 +55,11 @@ _POSTPONE: Final = "UPDATE outbox SET tries = tries + 1, error = ?, due = ? WHER
 _POSTED: Final = (
     "SELECT task, position, tries, error FROM outbox WHERE source = ? AND +due <= ? "
     "ORDER BY position LIMIT ?"
+)
+#: In the order of the outbox; no texts, however long they are.
+_POSTED_ENDS: Final = (
+    "SELECT position, t.source_id, t.id, t.attempt, t.status, t.outcome FROM outbox o "
+    "JOIN tasks t ON t.id = o.task WHERE o.source = ? ORDER BY position"
 )
 _NEXT_POST: Final = "SELECT min(due) FROM outbox WHERE source = ?"
 _OF_SOURCE: Final = (
@@ -254,6 +260,10 @@ class SqliteTables:
                 raise DamagedRow("outbox", position, f"there is no task {task_id!r}")
             found.append(Posted(task=task, position=position, tries=tries, error=error))
         return found
+
+    def posted_ends(self, source: str) -> Sequence[PostedEnd]:
+        rows = self.connection.execute(_POSTED_ENDS, (source,)).fetchall()
+        return [posted_end_of(row) for row in rows]
 
     def next_post(self, source: str) -> float | None:
         (due,) = self.connection.execute(_NEXT_POST, (source,)).fetchone()
