@@ -14,7 +14,8 @@ from autoscaler.page_server import PageServer
 from tests.system.daemons import until
 from ygg.addresses import HostPort
 
-ASK = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
+ASK = GET + b"Connection: close\r\n\r\n"
 
 
 class Clock:
@@ -65,7 +66,7 @@ def ask(served: PageServer, request: bytes = ASK) -> bytes:
 def test_the_page_is_served_and_names_no_versions() -> None:
     with server() as (served, _):
         head, _, page = ask(served).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.0 200 OK")
+        assert head.startswith(b"HTTP/1.1 200 OK")
         assert b"Python" not in head
         assert b"answer 42.0" in page.splitlines()
 
@@ -74,12 +75,62 @@ def test_the_page_is_served_and_names_no_versions() -> None:
 def test_a_client_that_does_not_end_its_request_is_cut_off(words: bytes) -> None:
     with server() as (served, clock), connect(served) as slow:
         slow.sendall(words)
-        until(lambda: len(served._since) == 1)
+        until(lambda: len(served._until) == 1)
         clock.now += 14
         assert b"answer 42.0" in ask(served), "others are served meanwhile"
         clock.now += 2
         assert b"answer" not in everything(slow)
-        until(lambda: not served._since)
+        until(lambda: not served._until)
+
+
+def answer(connection: socket.socket, request: bytes = GET + b"\r\n") -> bytes:
+    """One answer of a connection that stays open."""
+    connection.sendall(request)
+    with connection.makefile("rb") as lines:
+        head = b"".join(iter(lines.readline, b"\r\n"))
+        length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
+        return lines.read(length)
+
+
+def rests(served: PageServer, clock: Clock) -> bool:
+    return set(served._until.values()) == {clock.now + 75}
+
+
+def test_a_connection_serves_many_scrapes_and_is_closed_when_none_comes() -> None:
+    with server(at_once=1) as (served, clock), connect(served) as kept:
+        for seconds in (60, 60, 76):  # a scrape a minute finds it open
+            assert b"answer 42.0" in answer(kept)
+            until(lambda: rests(served, clock))
+            clock.now += seconds
+        assert everything(kept) == b""
+        until(lambda: not served._until)
+
+
+def test_a_further_request_that_does_not_end_is_cut_off_as_soon_as_the_first() -> None:
+    with server() as (served, clock), connect(served) as slow:
+        assert b"answer 42.0" in answer(slow)
+        until(lambda: rests(served, clock))
+        slow.sendall(b"GET /metr")
+        until(lambda: set(served._until.values()) == {15.0})
+        clock.now += 16
+        assert everything(slow) == b""
+
+
+def test_what_follows_a_request_as_its_body_is_no_request() -> None:
+    with server() as (served, _):
+        told = ask(served, GET + b"Content-Length: 100\r\n\r\n" + GET + b"\r\n")
+        assert told.count(b"200 OK") == 1
+        assert b"Connection: close" in told
+
+
+def test_a_page_of_some_names_and_its_head_alone() -> None:
+    with server() as (served, _):
+        some = ask(served, ASK.replace(b"/metrics", b"/metrics?name[]=other"))
+        assert b"200 OK" in some
+        assert b"answer" not in some
+        head = ask(served, ASK.replace(b"GET", b"HEAD"))
+        assert b"200 OK" in head
+        assert b"answer" not in head
 
 
 def test_more_than_have_room_are_sent_away_and_room_comes_back() -> None:
@@ -87,9 +138,9 @@ def test_more_than_have_room_are_sent_away_and_room_comes_back() -> None:
         with ExitStack() as stack:
             for _ in range(3):
                 stack.enter_context(connect(served))
-            until(lambda: len(served._since) == 3)
+            until(lambda: len(served._until) == 3)
             assert ask(served) == b""
-        until(lambda: not served._since)
+        until(lambda: not served._until)
         assert b"answer 42.0" in ask(served)
         assert clock.now == 0
 
