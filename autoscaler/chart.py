@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autoscaler.policy import Action
-from autoscaler.records import Record
+from autoscaler.records import RESIZED, Record
 from autoscaler.settings import Settings
 from ygg.printing import seconds
 
@@ -20,6 +20,7 @@ _PLAIN: Final = " ...::###"
 _LABEL: Final = 12
 _SCALE: Final = 10
 _NARROWEST: Final = 20
+_BY_OTHERS: Final = "by hand, by hosts.yaml or by the server's own limit"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +124,7 @@ def _repeats(before: Record | None, record: Record) -> bool:
     """A step that nobody took is asked for again at each interval: one line tells of it."""
     return (
         before is not None
-        and before.effect != "resized"
+        and before.effect != RESIZED
         and (before.limit, before.wanted, before.reason, before.effect)
         == (record.limit, record.wanted, record.reason, record.effect)
     )
@@ -132,15 +133,20 @@ def _repeats(before: Record | None, record: Record) -> bool:
 def _moves(
     records: Sequence[Record], zone: Callable[[float], time.struct_time], *, plain: bool
 ) -> Iterator[str]:
-    arrow = "->" if plain else "→"
-    moved = [
-        record
-        for before, record in itertools.pairwise([None, *records])
-        if record is not None and record.action is not Action.HOLD and not _repeats(before, record)
-    ]
-    if moved:
+    told = [*_told(records)]
+    if told:
         yield ""
-    for record in moved:
-        at = time.strftime("%H:%M:%S", zone(record.at))
-        effect = "" if record.effect == "resized" else f" ({record.effect})"
-        yield f"{at}  {record.limit} {arrow} {record.wanted}  {record.reason}{effect}"
+    for at, before, limit, why in told:
+        arrow = "->" if plain else "→"
+        yield f"{time.strftime('%H:%M:%S', zone(at))}  {before} {arrow} {limit}  {why}"
+
+
+def _told(records: Sequence[Record]) -> Iterator[tuple[float, int, int, str]]:
+    """When the limit went from where to where, or was asked to, and why."""
+    for before, record in itertools.pairwise([None, *records]):
+        assert record is not None
+        if before is not None and record.limit != before.limit_after:
+            yield record.at, before.limit_after, record.limit, _BY_OTHERS
+        if record.action is not Action.HOLD and not _repeats(before, record):
+            effect = "" if record.effect == RESIZED else f" ({record.effect})"
+            yield record.at, record.limit, record.wanted, f"{record.reason}{effect}"

@@ -15,7 +15,6 @@ from autoscaler.settings import Settings
 from autoscaler.words import waits_for, why
 from ygg.printing import seconds
 
-_RESIZED: Final = "resized"
 #: Shrinks in a row that did nothing for memory, from which on it is said.
 _FUTILE: Final = 2
 
@@ -44,27 +43,18 @@ def story_of(records: Iterable[Record]) -> Story | None:
     last: Record | None = None
     change: Change | None = None
     for record in records:
-        if last is not None and record.limit != last.limit:
-            ours = last.effect == _RESIZED and last.wanted == record.limit
-            change = Change(
-                at=last.at if ours else record.at, before=last.limit, limit=record.limit,
-                by=last if ours else None,
-            )  # fmt: skip
+        if last is not None and record.limit != last.limit_after:
+            change = Change(at=record.at, before=last.limit_after, limit=record.limit, by=None)
+        if record.limit_after != record.limit:
+            change = Change(at=record.at, before=record.limit, limit=record.limit_after, by=record)
         last = record
-    if last is not None and last.effect == _RESIZED:
-        change = Change(at=last.at, before=last.limit, limit=last.wanted, by=last)
     return None if last is None else Story(last=last, change=change)
-
-
-def limit_of(story: Story) -> int:
-    last = story.last
-    return last.wanted if last.effect == _RESIZED else last.limit
 
 
 def sentences(story: Story, settings: Settings, now: float) -> Iterator[str]:
     """The whole, the limit first."""
     last, seen = story.last, story.last.signals
-    yield f"{last.host}: the limit is {limit_of(story)}, within {seen.min} to {seen.max}."
+    yield f"{last.host}: the limit is {last.limit_after}, within {seen.min} to {seen.max}."
     if story.change is not None:
         yield _changed(story.change, settings, now)
     ago = seconds(max(0.0, now - last.at))

@@ -23,7 +23,7 @@ from autoscaler.dispatcher import (
     Unreached,
 )
 from autoscaler.policy import Action, Reason
-from autoscaler.records import Record
+from autoscaler.records import RESIZED, Record
 from autoscaler.sightings import Kind, Sighting, Sources
 from autoscaler.watch import ALERTS, Decided, Watch
 
@@ -31,8 +31,6 @@ log = logging.getLogger("ygg.autoscaler")
 
 #: How long the last call of all may take, that gives the lease back.
 _LEAVE_SECONDS: Final = 2.0
-#: The dispatcher's word for a limit that it took over.
-_RESIZED: Final = "resized"
 
 
 class Lead(StrEnum):
@@ -130,7 +128,7 @@ class Loop:
             self._count(decided)
             answer = answers[decided.host]
             self._tell_decision(decided, answer)
-            if answer.effect == _RESIZED:
+            if answer.effect == RESIZED:
                 self.watch.resized(decided.host, decided.decision.limit)
         at = self._wall()
         await self._keep([self._record(at, one, answers[one.host]) for one in decisions])
@@ -216,7 +214,7 @@ class Loop:
         if decision.action is Action.HOLD:
             return
         step = (decided.signals.limit, decision.limit, decision.reason, answer.effect)
-        if answer.effect != _RESIZED:
+        if answer.effect != RESIZED:
             # It is asked for again at each interval, and said once.
             self._untaken[decided.host] = step
             if step == said:

@@ -59,5 +59,7 @@ class Signals:
     util: float | None = None
     memory: Memory | None = None
     memory_mode: MemoryMode = MemoryMode.NVML
+    #: Requests that the server put off in the window because its KV cache was full.
+    preemptions: float = 0.0
     gpu_age: float = math.inf
     queue_age: float = math.inf

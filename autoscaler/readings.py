@@ -126,6 +126,8 @@ class _Engine:
     kv: tuple[str, ...]
     #: A counter that moves while answers stream: it tells a frozen page from a full cache.
     moves: str
+    #: A counter of requests that were put off, and must be computed again, for want of KV cache.
+    preempted: str = ""
 
 
 _ENGINES: Final = (
@@ -133,13 +135,13 @@ _ENGINES: Final = (
         name="vLLM", preallocates=True,
         running="vllm:num_requests_running", waiting="vllm:num_requests_waiting",
         kv=("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
-        moves="vllm:generation_tokens_total",
+        moves="vllm:generation_tokens_total", preempted="vllm:num_preemptions_total",
     ),
     _Engine(
         name="SGLang", preallocates=True,
         running="sglang:num_running_reqs", waiting="sglang:num_queue_reqs",
         kv=("sglang:full_token_usage", "sglang:token_usage"),
-        moves="sglang:generation_tokens_total",
+        moves="sglang:generation_tokens_total", preempted="sglang:num_retracted_requests_total",
     ),
     _Engine(
         name="llama.cpp", preallocates=False,
@@ -148,7 +150,10 @@ _ENGINES: Final = (
     ),
 )  # fmt: skip
 ENGINE_NAMES: Final = frozenset(
-    name for one in _ENGINES for name in (one.running, one.waiting, *one.kv, one.moves)
+    name
+    for one in _ENGINES
+    for name in (one.running, one.waiting, *one.kv, one.moves, one.preempted)
+    if name
 )
 
 
@@ -163,6 +168,8 @@ class EngineReading:
     waiting: float
     #: Use of the KV cache, 0 to 1; None: it doesn't say.
     kv: float | None
+    #: Since it started; 0 too where it doesn't say.
+    preemptions: float = 0.0
     digits: tuple[str, ...] = ()
 
 
@@ -178,6 +185,9 @@ def read_engine(text: str) -> EngineReading:
     running, waiting = sum(values[engine.running]), sum(values.get(engine.waiting, ()))
     if not all(math.isfinite(count) and count >= 0 for count in (running, waiting)):
         raise NoReading(f"{engine.name} says that {running:g} requests run and {waiting:g} wait")
+    preemptions = sum(values.get(engine.preempted, ()))
+    if not (math.isfinite(preemptions) and preemptions >= 0):
+        raise NoReading(f"{engine.name} says that it put off {preemptions:g} requests")
     kv = next((max(values[name]) for name in engine.kv if name in values), None)
     if kv is not None and not 0 <= kv <= 1:
         raise NoReading(f"{engine.name} says that {kv:g} of its KV cache is used")
@@ -187,6 +197,7 @@ def read_engine(text: str) -> EngineReading:
         running=running,
         waiting=waiting,
         kv=kv,
+        preemptions=preemptions,
         digits=tuple(repr(value) for name in sorted(values) for value in values[name]),
     )
 

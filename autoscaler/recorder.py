@@ -6,18 +6,20 @@ records.py's.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import itertools
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, TypeAlias
+from typing import IO, Final, Self, TypeAlias
 
 from autoscaler.records import Record, decoded, encoded
-from ygg.folders import make_folder
+from ygg.folders import FILE_MODE, make_folder
 
 #: A host takes some 5 MB a day, 15 times less once packed.
 FILE_BYTES: Final = 32 * 1024 * 1024
@@ -30,10 +32,18 @@ _LINE_BYTES_MAX: Final = 1 << 20
 Odd: TypeAlias = Callable[[Path, int, str], None]
 #: The file that is appended to.
 CURRENT: Final = "decisions.jsonl"
+#: Held by who writes, as long as its process lives.
+_LOCK: Final = "decisions.lock"
+
+
+class HeldByAnother(OSError):
+    """Another process keeps its records in this folder."""
 
 
 class Recorder:
-    """Appends to the records of one folder. One process at a time.
+    """Appends to the records of one folder, of which it is the only writer from its first record on.
+
+    What two starts remember of a host mixes badly: neither could be explained or replayed.
 
     Args:
         folder: made if need be.
@@ -45,10 +55,22 @@ class Recorder:
         self._folder = folder
         self._file_bytes = file_bytes
         self._files = files
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The folder is another's to write to."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def write(self, records: Iterable[Record]) -> None:
-        """Raises OSError."""
+        """Raises OSError, as HeldByAnother where the folder is another process's."""
         make_folder(self._folder)
+        if self._lock is None:
+            self._lock = _locked(self._folder / _LOCK)
         current = self._folder / CURRENT
         with current.open("ab") as file:
             if file.tell() and not _ends_a_line(current):
@@ -79,6 +101,26 @@ class Recorder:
             raise
         temporary.rename(target)
         current.unlink()
+
+
+def _locked(place: Path) -> int:
+    """The lock, held. Raises OSError."""
+    lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise HeldByAnother(
+            f"{place.parent}: process {holder} keeps its records here: end one of the two, or give "
+            "this one a folder of its own with --state DIR"
+        ) from None
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def _ends_a_line(path: Path) -> bool:

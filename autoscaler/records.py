@@ -16,6 +16,9 @@ from autoscaler.observed import Signals
 from autoscaler.policy import Action, Reason
 from ygg.tasks import Json
 
+#: The dispatcher's word for a limit that it took over.
+RESIZED: Final = "resized"
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Seconds since the epoch.
@@ -36,6 +39,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: What the rule gave as its reasons, in numbers.
     evidence: Mapping[str, float | int | bool | str | None] = {}
     signals: Signals
+
+    @property
+    def limit_after(self) -> int:
+        """The limit once it was reported."""
+        return self.wanted if self.effect == RESIZED else self.limit
 
 
 #: What of the signals is as it mostly is need not be written; an age that is infinite is one.

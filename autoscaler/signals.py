@@ -62,12 +62,16 @@ class GpuSample:
     util: float | None
     #: Used over total, 0 to 1; of a preallocated engine the use of its KV cache.
     memory: float | None
+    #: Requests that its engine preempted so far, as a counter.
+    preemptions_total: float = 0.0
     #: Everything the page said of the card, to tell a frozen exporter from a quiet card.
     digits: tuple[float | str, ...] = ()
 
     @property
     def sane(self) -> bool:
         ratios = [ratio for ratio in (self.util, self.memory) if ratio is not None]
+        if not (math.isfinite(self.preemptions_total) and self.preemptions_total >= 0):
+            return False
         return bool(ratios) and all(math.isfinite(r) and 0 <= r <= 1 for r in ratios)
 
 
@@ -92,7 +96,7 @@ class HostWindow:
             return False
         if self._queue:
             last = self._queue[-1]
-            self._failures += _risen(last.failures_total, sample.failures_total)
+            self._failures += risen(last.failures_total, sample.failures_total)
         self._queue.append(sample)
         # One more than the window stays: counters need what was before it.
         while len(self._queue) > 2 and self._queue[1].at <= sample.at - self._span:
@@ -154,6 +158,7 @@ class HostWindow:
             util=self._util(now),
             memory=self._memory(now),
             memory_mode=self.memory_mode,
+            preemptions=self._preemptions(now),
             gpu_age=now - self._told_at,
             queue_age=now - last.at,
         )
@@ -192,11 +197,11 @@ class HostWindow:
             end = now - index * piece
             inside = [s for s in self._queue if end - piece <= s.at <= end]
             if len(inside) > 1:
-                risen = sum(
-                    _risen(_counter(one, are_tokens), _counter(other, are_tokens))
+                counted = sum(
+                    risen(_counter(one, are_tokens), _counter(other, are_tokens))
                     for one, other in itertools.pairwise(inside)
                 )
-                rates.append(risen / (inside[-1].at - inside[0].at))
+                rates.append(counted / (inside[-1].at - inside[0].at))
         return tuple(rates), are_tokens
 
     def _server_wait(self) -> float | None:
@@ -204,8 +209,8 @@ class HostWindow:
         for one, other in itertools.pairwise(self._queue):
             if one.server_wait_seconds_total is None or other.server_wait_seconds_total is None:
                 continue
-            waited += _risen(one.server_wait_seconds_total, other.server_wait_seconds_total)
-            ran += _risen(one.run_seconds_total, other.run_seconds_total)
+            waited += risen(one.server_wait_seconds_total, other.server_wait_seconds_total)
+            ran += risen(one.run_seconds_total, other.run_seconds_total)
         if self._queue[-1].server_wait_seconds_total is None:
             return None
         return min(1.0, waited / ran) if ran > 0 else 0.0
@@ -231,11 +236,19 @@ class HostWindow:
             window_high=max(m for _, m in known),
         )
 
+    def _preemptions(self, now: float) -> float:
+        since = now - self._settings.window_seconds
+        return sum(
+            risen(one.preemptions_total, other.preemptions_total)
+            for one, other in itertools.pairwise(self._gpu)
+            if other.at > since
+        )
+
 
 def _counter(sample: QueueSample, are_tokens: bool) -> float:
     return (sample.tokens_total or 0.0) if are_tokens else sample.runs_total
 
 
-def _risen(before: float, after: float) -> float:
+def risen(before: float, after: float) -> float:
     """How much a counter rose; one that fell was reset, and began anew at 0 (as Prometheus has it)."""
     return after - before if after >= before else after

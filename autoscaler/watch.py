@@ -24,7 +24,7 @@ from autoscaler.readings import (
 )
 from autoscaler.settings import Settings
 from autoscaler.sightings import Kind, Sighting, Source
-from autoscaler.signals import GpuSample, HostWindow, QueueSample
+from autoscaler.signals import GpuSample, HostWindow, QueueSample, risen
 from autoscaler.targets import Target
 
 _NOT_ASKED: Final = "not asked yet"
@@ -89,6 +89,8 @@ class Watched:
     #: Requests that waited, and that were there at all, in the model servers: each times seconds.
     engine_waited: float = 0.0
     engine_ran: float = 0.0
+    #: Requests that they put off so far, as one counter of ours.
+    engine_preempted: float = 0.0
 
     def trouble(self, kinds: Sequence[Kind]) -> str:
         """What is wrong with the first of these sources that has a trouble; empty: nothing is known."""
@@ -170,6 +172,9 @@ class Watch:
                 continue
             if not host.window.add_queue(_queue_sample(host, reading, sighting.at)):
                 host.troubles[Kind.DISPATCHER] = _ABSURD
+            if host.target.exporter is None and host.mode is MemoryMode.OFF:
+                # By hosts.yaml there is nobody to be heard: waits and trials are all there is.
+                host.window.answered(sighting.at)
 
     def _take_exporter(self, host: Watched, sighting: Sighting) -> str:
         """What is wrong; empty: nothing."""
@@ -197,7 +202,8 @@ class Watch:
             return ""
         if memory is None and reading.util is None:
             return f"{reading.dialect} says neither utilization nor memory of it"
-        return self._add_gpu(host, sighting.at, reading.util, memory, reading.digits)
+        sample = GpuSample(at=sighting.at, util=reading.util, memory=memory, digits=reading.digits)
+        return _added(host, sample)
 
     def _take_engine(self, host: Watched, sighting: Sighting) -> str:
         engine = host.engines[sighting.source.url]
@@ -233,22 +239,14 @@ class Watch:
             return "it does not say how much of its KV cache is used"
         digits = tuple(digit for reading in fresh for digit in reading.digits)
         known = host.gpu if at - host.gpu_at <= self.settings.stale_seconds else None
-        if known is None:
-            return self._add_gpu(host, at, None, max(used), digits)
-        return self._add_gpu(host, at, known.util, max(used), digits + known.digits)
-
-    def _add_gpu(
-        self,
-        host: Watched,
-        at: float,
-        util: float | None,
-        memory: float | None,
-        digits: tuple[str, ...],
-    ) -> str:
-        sample = GpuSample(at=at, util=util, memory=memory, digits=digits)
-        if host.window.add_gpu(sample):
-            return ""
-        return _FROZEN if sample.sane else _ABSURD
+        sample = GpuSample(
+            at=at,
+            util=None if known is None else known.util,
+            memory=max(used),
+            preemptions_total=host.engine_preempted,
+            digits=digits if known is None else digits + known.digits,
+        )
+        return _added(host, sample)
 
     # -- what follows ----------------------------------------------------------------------------
 
@@ -282,6 +280,13 @@ class Watch:
 
 #: What only a person can mend.
 ALERTS: Final = frozenset({Reason.GPU_STALE, Reason.QUEUE_STALE, Reason.MEMORY_AT_MIN})
+
+
+def _added(host: Watched, sample: GpuSample) -> str:
+    """What is wrong with it; empty: nothing."""
+    if host.window.add_gpu(sample):
+        return ""
+    return _FROZEN if sample.sane else _ABSURD
 
 
 def _queue_sample(host: Watched, reading: QueueReading, at: float) -> QueueSample:
@@ -321,3 +326,4 @@ def _integrate(
     passed = min(max(0.0, at - engine.at), most)
     host.engine_waited += reading.waiting * passed
     host.engine_ran += (reading.waiting + reading.running) * passed
+    host.engine_preempted += risen(engine.reading.preemptions, reading.preemptions)

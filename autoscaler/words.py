@@ -47,6 +47,11 @@ def _evidence(record: Record, name: str) -> float | None:
 
 
 def _forecast(record: Record) -> str:
+    if preemptions := _evidence(record, "preemptions"):
+        return (
+            f"the server put off {preemptions:.0f} task(s) in the last window for want of KV cache: "
+            "there is no room for one more"
+        )
     found = _evidence(record, "forecast")
     return f"memory with one more task is forecast at {_percent(found)}"
 

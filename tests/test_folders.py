@@ -48,7 +48,8 @@ def test_whoever_makes_the_state_folder_makes_it_so(tmp_path: Path, mask: int) -
     lines = start_logging(tmp_path / "a" / "logs", verbose=False)
     logging.getLogger().removeHandler(lines)
     lines.close()
-    Recorder(tmp_path / "b" / "autoscaler").write([])
+    with Recorder(tmp_path / "b" / "autoscaler") as recorder:
+        recorder.write([])
     for name in ("a", "a/logs", "b", "b/autoscaler"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o750 & ~mask
 

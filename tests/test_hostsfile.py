@@ -303,6 +303,11 @@ hosts:
     assert c.gpu == GpuSettings(exporter="http://c:9/m?x=y", memory="off")
 
 
+def test_a_host_may_have_no_exporter_at_all() -> None:
+    host = parse_fleet(_HOST + "gpu: {exporter: off}", "hosts.yaml").hosts["a"]
+    assert (host.exporter, host.gpu) == (None, GpuSettings(port=None))
+
+
 @pytest.mark.pure
 @pytest.mark.parametrize(
     ("given", "expected"),

@@ -38,17 +38,15 @@ def autoscale(fleet: Fleet) -> Beside:
     async def run(inside: Inside) -> None:
         dispatcher = InsideDispatcher(inside)
         sources = sources_of(settings, watch, dispatcher, url=None)
-        loop = Loop(
-            watch, sources, dispatcher, Recorder(records_folder(inside.state)),
-            holder=holder_name(), wall=time.time,
-        )  # fmt: skip
-        inside.registry.register(LoopCollector(loop.standing, loop.watch))
-        log.info("event=autoscaling hosts=%d dry_run=%s", len(watch.hosts), settings.dry_run)
-        try:
-            await loop.run()
-        except Exception:
-            # A bug of the autoscaler's must not end the dispatcher, which works without.
-            log.exception("event=autoscaler_failed effect='limits stay where they are'")
+        with Recorder(records_folder(inside.state)) as recorder:
+            loop = Loop(watch, sources, dispatcher, recorder, holder=holder_name(), wall=time.time)
+            inside.registry.register(LoopCollector(loop.standing, loop.watch))
+            log.info("event=autoscaling hosts=%d dry_run=%s", len(watch.hosts), settings.dry_run)
+            try:
+                await loop.run()
+            except Exception:
+                # A bug of the autoscaler's must not end the dispatcher, which works without.
+                log.exception("event=autoscaler_failed effect='limits stay where they are'")
 
     return run
 

@@ -54,6 +54,8 @@ _HOMES: Final[Mapping[str, str]] = {
     **dict.fromkeys(HOST_KEYS, "a host below `hosts:`"),
     **dict.fromkeys(TOP_KEYS, "the left margin"),
 }
+#: To YAML this is a no; to us it says that a host has none.
+_NO_EXPORTER: Final = "off"
 #: Our own exporter is looked for on every host, unless the file says otherwise.
 _GPU_USUAL: Final = GpuSettings(port=9836)
 _APIS: Final[tuple[Api, ...]] = ("ollama", "openai")
@@ -201,7 +203,8 @@ def _read_gpu(value: Value, base: GpuSettings) -> GpuSettings:
         memory=section.read("memory", choice(_MEMORIES), base.memory),
     )
     if "exporter" in section:
-        exporter = section.read("exporter", url, None)
+        given = section["exporter"]
+        exporter = None if given.plain == _NO_EXPORTER else url(given)
         return replace(found, port=None, exporter=urlunsplit(exporter) if exporter else None)
     if "port" in section:
         port = section.read("port", whole(1, 65535), base.port)

@@ -91,7 +91,8 @@ GPU_KEYS: Final[Keys] = {
         "9400", default="9836",
     ),
     "exporter": Key(
-        "http or https address", "The address of another exporter, in full. Not beside `port`.",
+        "http or https address, or `off`",
+        "The address of another exporter, in full, or that there is none. Not beside `port`.",
         "http://skadi:9400/metrics", without="the one at `port`",
     ),
     "device": Key(

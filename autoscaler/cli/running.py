@@ -50,8 +50,11 @@ def run(args: argparse.Namespace) -> int:
     lines = start_logging(places.logs, verbose=args.verbose, name="ygg-autoscaler.log")
     _raise_file_limit()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(fleet, settings, Recorder(records_folder(places.state)), url))
+        with (
+            Recorder(records_folder(places.state)) as recorder,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(_run(fleet, settings, recorder, url))
     except WrongSettings as error:
         raise Failed(str(error), WRONG_USE) from error
     except CantServe as error:

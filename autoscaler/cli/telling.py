@@ -15,7 +15,7 @@ from typing import Final
 from autoscaler.chart import chart
 from autoscaler.cli.base import Failed, fleet_if_there, url_of
 from autoscaler.cli.records import nothing, of_file, of_host
-from autoscaler.explain import limit_of, sentences, story_of
+from autoscaler.explain import sentences, story_of
 from autoscaler.records import Record, as_plain
 from autoscaler.replay import IN_THE_EVIDENCE, NO_MATTER, Replayed
 from autoscaler.replay import replay as replayed
@@ -44,7 +44,7 @@ def explain(args: argparse.Namespace) -> int:
         print_json(
             {
                 "host": last.host,
-                "limit": limit_of(story),
+                "limit": last.limit_after,
                 "why": why(last, settings),
                 "waits_for": waits_for(last, settings),
                 "sentences": list(sentences(story, settings, time.time())),

@@ -47,7 +47,8 @@ def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]
 
 def kept(folder: Path, *records: Record) -> Path:
     where = folder / "state" / "autoscaler"
-    Recorder(where).write(records)
+    with Recorder(where) as recorder:
+        recorder.write(records)
     return where
 
 

@@ -148,6 +148,18 @@ def test_with_memory_off_a_card_without_utilization_grows_by_the_wait() -> None:
     assert world.reasons[-1] == "gpu_stale", "one that is dead still holds"
 
 
+def test_without_memory_and_exporter_by_hosts_yaml_it_grows_by_the_wait() -> None:
+    nothing = "model: m, gpu: {memory: off, exporter: off}"
+
+    async def tell(world: World) -> None:
+        await world.passes(80)
+
+    world = story(World(text=HOSTS.replace("model: m", nothing)), tell)
+    assert (world.limit, world.reasons[-1]) == (3, "wait")
+    world = story(World(text=HOSTS.replace("model: m", "model: m, gpu: {exporter: off}")), tell)
+    assert world.reasons == ["gpu_stale"] * 5, "where memory counts, somebody must tell of it"
+
+
 def test_a_dead_dispatcher_holds() -> None:
     async def tell(world: World) -> None:
         await world.passes(20)

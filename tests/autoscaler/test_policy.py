@@ -298,6 +298,16 @@ def test_a_kv_cache_that_is_full_for_a_moment_is_well_again() -> None:
     assert told == [over, under, over, under, over, (Reason.MEMORY_HIGH, 2)]
 
 
+@pytest.mark.parametrize("mode", [MemoryMode.KV, MemoryMode.NVML])
+def test_a_server_that_puts_tasks_off_gets_no_more_of_them(mode: MemoryMode) -> None:
+    seen = replace(FENRIR, now=1000.0, preemptions=1, memory=memory(0.4), memory_mode=mode)
+    _, decision = decide(SETTINGS, SEEN_FOR_LONG, seen)
+    if mode is MemoryMode.KV:
+        assert (decision.reason, decision.limit) == (Reason.FORECAST, 3)
+    else:
+        assert decision.action is Action.GROW, "a card of its own memory has none"
+
+
 def test_a_shrink_that_was_not_enough_is_followed_by_one_of_thrice_the_need() -> None:
     state, limit, limits = replace(SEEN_FOR_LONG, before=16, wanted=16), 16, []
     for tick in range(5):

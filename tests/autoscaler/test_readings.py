@@ -122,6 +122,14 @@ def test_several_engines_of_one_server_are_added_and_the_fullest_cache_counts() 
     assert (read.running, read.waiting, read.kv) == (16, 6, 0.9)
 
 
+def test_requests_that_were_put_off_are_counted_over_all_engines() -> None:
+    page = pages.server("vllm").replace('B-Instruct"} 0.0', 'B-Instruct"} 7.0')
+    assert read_engine(pages.server("vllm")).preemptions == 0
+    assert read_engine(page + page.replace('engine="0"', 'engine="1"')).preemptions == 14
+    with pytest.raises(NoReading, match="put off nan requests"):
+        read_engine(page.replace("} 7.0", "} NaN"))
+
+
 def test_the_old_name_of_vllms_cache_is_known() -> None:
     old = pages.server("vllm").replace("kv_cache_usage_perc", "gpu_cache_usage_perc")
     assert read_engine(old).kv == 0.4713

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from autoscaler.observed import Signals
 from autoscaler.policy import Action, Reason
-from autoscaler.recorder import Recorder, packed_files, read_records
+from autoscaler.recorder import HeldByAnother, Recorder, packed_files, read_records
 from autoscaler.records import Record, decoded, encoded
 from tests.autoscaler.test_policy_properties import scenes
 
@@ -60,6 +61,12 @@ def test_what_is_no_record_is_told_with_its_line_but_for_one_that_is_just_being_
     assert [number for number, _ in told] == [1]  # there is nothing else
 
 
+def keep(folder: Path, *records: Record) -> None:
+    """What one start of an autoscaler writes."""
+    with Recorder(folder) as recorder:
+        recorder.write(records)
+
+
 @given(st.lists(st.binary()))
 def test_whatever_stands_there_is_left_out_or_read(lines: list[bytes]) -> None:
     list(decoded(lines, None, lambda *_: None))
@@ -72,7 +79,7 @@ def test_a_damaged_packed_file_costs_its_own_records_and_is_named(tmp_path: Path
     damaged = tmp_path / "decisions.000001.jsonl.gz"
     damaged.write_bytes(damaged.read_bytes()[:-12])
     (tmp_path / "decisions.000003.jsonl.gz").write_bytes(b"no gzip")
-    Recorder(tmp_path).write([record(3.0)])
+    keep(tmp_path, record(3.0))
     told: list[tuple[str, int]] = []
     read = list(read_records(tmp_path, None, lambda path, line, _: told.append((path.name, line))))
     assert {r.at for r in read} >= {2.0, 3.0}
@@ -90,9 +97,9 @@ def test_a_disk_that_is_full_is_an_error_and_what_follows_is_whole(tmp_path: Pat
     current = tmp_path / "decisions.jsonl"
     current.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
-        Recorder(tmp_path).write([record(1.0)])
+        keep(tmp_path, record(1.0))
     current.unlink()
-    Recorder(tmp_path).write([record(2.0)])
+    keep(tmp_path, record(2.0))
     assert [r.at for r in read_records(tmp_path)] == [2.0]
 
 
@@ -113,6 +120,19 @@ def test_records_that_can_not_be_packed_are_bounded_all_the_same(
     assert list(read_records(tmp_path))[-1].at == 99.0
 
 
+def test_a_folder_of_records_has_one_writer_and_who_else_comes_is_told_of_it(
+    tmp_path: Path,
+) -> None:
+    with Recorder(tmp_path) as first:
+        first.write([record(1.0)])
+        with Recorder(tmp_path) as second:
+            with pytest.raises(HeldByAnother, match=f"process {os.getpid()} keeps its records"):
+                second.write([record(2.0)])
+            first.__exit__(None, None, None)
+            second.write([record(3.0)])
+    assert [r.at for r in read_records(tmp_path)] == [1.0, 3.0]
+
+
 def test_records_of_one_host_are_found(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "a" / "b")
     recorder.write([record(1.0, "h"), record(1.0, "hh")])
@@ -123,10 +143,10 @@ def test_records_of_one_host_are_found(tmp_path: Path) -> None:
 
 
 def test_after_a_crash_in_the_middle_of_a_line_records_go_on_in_the_next(tmp_path: Path) -> None:
-    Recorder(tmp_path).write([record(1.0)])
+    keep(tmp_path, record(1.0))
     with (tmp_path / "decisions.jsonl").open("ab") as file:
         file.write(encoded(record(2.0))[:30])
-    Recorder(tmp_path).write([record(3.0)])
+    keep(tmp_path, record(3.0))
     assert [r.at for r in read_records(tmp_path)] == [1.0, 3.0]
 
 

@@ -133,6 +133,17 @@ def test_memory_is_the_last_the_highest_of_15_s_and_the_highest_of_a_minute() ->
     assert seen.memory == Memory(last=0.5, high=0.7, window_high=0.9)
 
 
+def test_preemptions_are_those_of_the_window_and_a_server_may_start_anew() -> None:
+    host = HostWindow(SETTINGS, MemoryMode.KV)
+    host.add_queue(QUEUE)
+    for at, total in ((0.0, 5.0), (30.0, 9.0), (50.0, 1.0), (60.0, 2.0)):
+        host.add_gpu(GpuSample(at=at, util=None, memory=0.5, preemptions_total=total))
+    for now, preemptions in ((60.0, 6.0), (95.0, 2.0), (131.0, 0.0)):
+        seen = host.signals(now)
+        assert seen is not None
+        assert seen.preemptions == preemptions
+
+
 def test_where_memory_was_told_utilization_alone_is_nothing_new() -> None:
     host = window()
     host.add_gpu(GpuSample(at=90.0, util=0.2, memory=None))
@@ -166,6 +177,7 @@ def test_where_memory_was_never_told_utilization_is_what_is_new() -> None:
         GpuSample(at=1.0, util=0.5, memory=1.1),
         GpuSample(at=1.0, util=math.inf, memory=None),
         GpuSample(at=1.0, util=None, memory=None),
+        GpuSample(at=1.0, util=0.5, memory=0.5, preemptions_total=-1),
     ],
 )
 def test_an_absurd_reading_is_no_sample(bad: GpuSample) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
 from autoscaler.chart import chart
-from autoscaler.explain import limit_of, sentences, story_of
+from autoscaler.explain import sentences, story_of
 from autoscaler.exposition import LoopCollector
 from autoscaler.observed import Memory, Signals
 from autoscaler.policy import Action, Reason
@@ -95,7 +95,7 @@ def test_a_resize_that_was_just_done_is_the_limit() -> None:
     last = record(limit=2, wanted=3, action=Action.GROW, reason=Reason.WAIT, effect="resized")
     story = story_of([last])
     assert story is not None
-    assert limit_of(story) == 3
+    assert story.last.limit_after == 3
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,29 @@ def test_a_chart_lists_the_moves() -> None:
     assert drawn([grown])[-1] == "00:01:05  2 → 3  wait (stale)"
     assert drawn([grown], plain=True)[-1] == "00:01:05  2 -> 3  wait (stale)"
     assert all(line.isascii() for line in drawn([grown], plain=True))
+
+
+def test_a_chart_lists_moves_of_others_too() -> None:
+    grown = record(
+        10.0, limit=2, wanted=3, action=Action.GROW, reason=Reason.WAIT, effect="resized"
+    )
+    moves = drawn([grown, record(25.0, limit=3), record(40.0, limit=1), record(55.0, limit=1)])[-2:]
+    assert moves == [
+        "00:00:10  2 → 3  wait",
+        "00:00:40  3 → 1  by hand, by hosts.yaml or by the server's own limit",
+    ]
+
+
+def test_a_limit_that_is_set_at_once_after_ours_is_another_change() -> None:
+    grown = record(
+        10.0, limit=2, wanted=3, action=Action.GROW, reason=Reason.WAIT, effect="resized"
+    )
+    assert "It went from 3 to 4 1 min 15 s ago, not by the" in told(grown, record(25.0, limit=4))
+
+
+def test_no_room_for_the_tasks_that_run_is_told_as_such() -> None:
+    one = record(reason=Reason.FORECAST, evidence={"preemptions": 4.0})
+    assert "the server put off 4 task(s) in the last window for want of KV cache" in told(one)
 
 
 @given(st.lists(st.tuples(st.floats(-50, 150), scenes())), st.integers(0, 300))

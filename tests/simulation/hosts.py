@@ -113,7 +113,7 @@ class Host:
         # Counters, as the dispatcher has them.
         self.tokens = self.busy_seconds = 0.0
         self.runs = self.run_seconds = self.waited = 0.0
-        self.failures = 0
+        self.failures = self.preemptions = 0
 
     # -- what it looks like ------------------------------------------------------------------------
 
@@ -199,6 +199,7 @@ class Host:
         while kv is not None and self.tasks_gb > kv and len(self._running) > 1:
             # Preempted: it starts over later, and what it had must be computed again.
             job = self._left(max(self._running))
+            self.preemptions += 1
             job.again = 0.3 * job.made
             job.queued = self.now
             self._queued.appendleft(job)

@@ -124,7 +124,10 @@ class Watch:
             util = min(1.0, max(0.0, round(busy + self._rng.gauss(0, 0.02), 2)))
             memory = round(host.memory, 4)
             watts = round(60 + 200 * util + self._rng.gauss(0, 3), 1)
-            page = GpuSample(at=now, util=util, memory=memory, digits=(util, memory, watts))
+            page = GpuSample(
+                at=now, util=util, memory=memory, preemptions_total=host.preemptions,
+                digits=(util, memory, watts),
+            )  # fmt: skip
             self._page, self._paged_at, self._busy_seconds = page, now, host.busy_seconds
         return replace(page, at=now)
 
@@ -179,6 +182,7 @@ class PageWatch(Watch):
                     "vllm:num_requests_waiting": self._host.active - self._host.running,
                     "vllm:kv_cache_usage_perc": memory,
                     "vllm:generation_tokens_total": self._host.tokens,
+                    "vllm:num_preemptions_total": sample.preemptions_total,
                 },
             )
             memory = 0.9
