@@ -95,7 +95,8 @@ def test_sixty_issues_run_in_order_through_a_kill_and_all_are_told(
 def test_the_command_line_takes_the_ids_of_issues(
     tmp_path: Path, project: Project, servers: Servers
 ) -> None:
-    text = settings(project, {"a": (servers.start("a"), 1)})
+    server = servers.start("a")
+    text = settings(project, {"a": (server, 1)})
     with daemon(tmp_path / "d", text, command=feeding(project)) as d:
         one = project.new("Why is the sky blue?", "-l", "reasoning")
         until(lambda: project.issue(one).status == "closed", within=60)
@@ -105,6 +106,17 @@ def test_the_command_line_takes_the_ids_of_issues(
             assert said in done.stdout
         for words in (("cancel", one), ("retry", one), ("next", one)):
             assert ygg(*words, "--url", d.url).returncode == 1
+        done = ygg("wait", one, "--url", d.url)
+        assert done.returncode == 0, done.stderr
+        done = ygg("events", "--task", one, "--after", "0", "-n", "1", "--url", d.url)
+        assert (done.returncode, "accepted" in done.stdout) == (0, True), done.stderr
+        server.error = 400
+        some = [project.new(f"t{n}", "-l", "reasoning") for n in range(2)]
+        until(lambda: {project.issue(i).status for i in some} == {"blocked"}, within=60)
+        server.error = 0
+        done = ygg("retry", *some, "--url", d.url)
+        assert (done.returncode, done.stdout) == (0, "2 tasks are open again\n"), done.stderr
+        until(lambda: {project.issue(i).status for i in some} == {"closed"}, within=60)
         done = ygg("show", "bd-nope", "--url", d.url)
         assert (done.returncode, done.stdout) == (1, "")
         assert "no task 'bd-nope'" in done.stderr

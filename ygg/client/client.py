@@ -220,9 +220,10 @@ class Client:
             return task
         try:
             # From the first row on: it may have ended since, and may be open again.
-            async with aclosing(self.events(after=0, task=task_id, kinds=_ENDS)) as ends:
+            # By its own id: an issue may have another task by then.
+            async with aclosing(self.events(after=0, task=task.id, kinds=_ENDS)) as ends:
                 async for _ in ends:
-                    task = await self.task(task_id)
+                    task = await self.task(task.id)
                     if task.has_ended:
                         return task
         except (Problem, Unreachable):

@@ -45,7 +45,10 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     after: (
         Annotated[int, whole(0, NUMBER_MAX, "A row's position. Left out: from now on.")] | None
     ) = None
-    task: Annotated[Text, msgspec.Meta(title="Only rows of this task.")] | None = None
+    task: (
+        Annotated[Text, msgspec.Meta(title="Only rows of this task, or of this issue's latest.")]
+        | None
+    ) = None
     kinds: (
         Annotated[
             tuple[Kind, ...],
@@ -117,7 +120,7 @@ class EventRoutes:
         if seen:
             position = read_number(_LAST_EVENT_ID, seen[-1], 0, NUMBER_MAX)
         if asked.task is not None:
-            await self._store.get(asked.task)
+            asked = msgspec.structs.replace(asked, task=(await self._parts.task_of(asked.task)).id)
         most = self._parts.limits.streams
         if len(self._streams) >= most:
             detail = f"{most} streams of events are open, as many as are allowed: close some"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ygg.shapes import SENT_WHOLE
+from ygg.sources.base import ID as ISSUE_ID
 from ygg.web.problems import Kind, ProblemDocument
 from ygg.web.routes import Answer, Route
 
@@ -20,7 +21,12 @@ _IN_PATH: Final = re.compile(r"\{(\w+)\}")
 #: What a step of a path may be.
 _STEPS: Final[Mapping[str, Any]] = {
     "id": Annotated[
-        str, msgspec.Meta(pattern="^[0-9a-z]{18}$", title="Of a task.", examples=["0" * 18])
+        str,
+        msgspec.Meta(
+            pattern=f"^{ISSUE_ID.pattern}$",
+            title="Of a task, or of its issue.",
+            examples=["0" * 18],
+        ),
     ],
     "name": Annotated[str, msgspec.Meta(min_length=1, title="Of a host, as in hosts.yaml.")],
 }

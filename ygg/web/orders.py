@@ -72,11 +72,14 @@ class ChangeOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
 
 
 class RetryOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Which blocked tasks go back to their places; exactly one of the first three."""
+    """Which blocked tasks go back to their places; exactly one of the first three.
+
+    `ids` may be those of issues.
+    """
 
     ids: (
         Annotated[
-            tuple[Annotated[str, msgspec.Meta(max_length=100)], ...],
+            tuple[Annotated[str, msgspec.Meta(max_length=128)], ...],
             msgspec.Meta(
                 min_length=1, max_length=1000, description="an array of 1 to 1000 ids of tasks"
             ),
@@ -194,8 +197,7 @@ async def retry_many(dispatcher: Dispatcher, order: RetryOrder, now: float) -> l
     """
     if order.ids is not None:
         if order.dry_run:
-            ids = dict.fromkeys(order.ids)
-            return [retried(await dispatcher.store.get(task_id), now) for task_id in ids]
+            return [retried(await dispatcher.store.get(one), now) for one in order.ids]
         return list(await dispatcher.retry(order.ids))
     done: list[Task] = []
     async for found in _found(dispatcher, order):

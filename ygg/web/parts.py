@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -48,19 +49,30 @@ class Parts:
         self.cuts = Cuts()
 
     async def task(self, request: web.Request) -> Task:
-        """That of the path: by its id, or that of its issue. Raises UnknownTask, StoreError."""
-        given, store = request.match_info["id"], self.dispatcher.store
+        """That of the path. Raises UnknownTask, StoreError."""
+        return await self.task_of(request.match_info["id"])
+
+    async def task_id(self, request: web.Request) -> str:
+        """The same, its id; whether there is one of that id is not asked. Raises UnknownTask."""
+        return await self.id_of(request.match_info["id"])
+
+    async def task_of(self, given: str) -> Task:
+        """The task of this id, or the latest of the issue of this id. Raises UnknownTask, StoreError.
+
+        All that takes the id of a task from outside asks here, or `id_of`.
+        """
+        store = self.dispatcher.store
         if _TASK_ID.fullmatch(given):
             return await store.get(given)
         if ISSUE_ID.fullmatch(given):
             for source in self.dispatcher.sources:
-                return await store.of_source(source.name, given)
+                with suppress(UnknownTask):  # it may be another source's
+                    return await store.of_source(source.name, given)
         raise UnknownTask(given if len(given) <= 60 else given[:60] + "...")
 
-    async def task_id(self, request: web.Request) -> str:
-        """The same, its id; whether there is one of that id is not asked. Raises UnknownTask."""
-        given = request.match_info["id"]
-        return given if _TASK_ID.fullmatch(given) else (await self.task(request)).id
+    async def id_of(self, given: str) -> str:
+        """Its id; where it is one of a task already, the store is not asked. Raises UnknownTask."""
+        return given if _TASK_ID.fullmatch(given) else (await self.task_of(given)).id
 
     def sight(self) -> Sight:
         dispatcher = self.dispatcher

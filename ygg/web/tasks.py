@@ -300,6 +300,9 @@ class TaskRoutes:
 
     async def retry_many(self, request: web.Request) -> web.Response:
         order = await read_request(request, orders.read_retry)
+        if order.ids is not None:
+            ids = dict.fromkeys([await self._parts.id_of(given) for given in order.ids])
+            order = msgspec.structs.replace(order, ids=tuple(ids))
         tasks = await orders.retry_many(self._dispatcher, order, self._parts.wall())
         serving = self._dispatcher.board.options_of
         return as_json(

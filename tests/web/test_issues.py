@@ -1,0 +1,92 @@
+"""Wherever the interface takes the id of a task, it takes the id of an issue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.web.serving import Served, run, served
+from tests.web.test_events import stream
+from tests.worlds import draft
+from ygg.faults import Cause, Failure
+from ygg.sources.base import Standing
+from ygg.tasks import Held, Status
+
+ISSUE = "bd-7.2"
+
+
+async def an_issues_task(w: Served, one: str = ISSUE) -> str:
+    """A task that waits, of an issue."""
+    (added,) = await w.dispatcher.submit(
+        [draft(one, source="beads", source_id=one, held=Held.FOR_SOURCE)]
+    )
+    return added.task.id
+
+
+async def a_blocked_one(w: Served, one: str = ISSUE) -> str:
+    w.servers["h"].script = [Failure(Cause.BAD_REQUEST, "no", taken=True)]
+    task_id = await an_issues_task(w, one)
+    await w.store.release(task_id, why=Held.FOR_SOURCE, now=w.clock.wall())
+    await w.until_status(task_id, Status.BLOCKED)
+    return task_id
+
+
+def with_source(w: Served) -> Served:
+    w.dispatcher.sources.append(Standing(name="beads"))
+    return w
+
+
+def test_every_route_of_a_task_takes_the_id_of_its_issue(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            task_id = await an_issues_task(with_source(w))
+            for rest in ("", "/history", "/why"):
+                assert (await w.ask("GET", f"/v1/tasks/{ISSUE}{rest}")).status == 200
+            changed = await w.ask("PATCH", f"/v1/tasks/{ISSUE}", {"priority": 0})
+            assert (changed.json["id"], changed.json["priority"]) == (task_id, 0)
+            assert (await w.ask("GET", f"/v1/tasks/{ISSUE}/artifact")).status == 404
+            assert (await w.ask("POST", f"/v1/tasks/{ISSUE}/retry")).status == 409
+            cancelled = await w.ask("POST", f"/v1/tasks/{ISSUE}/cancel")
+            assert cancelled.json["id"] == task_id
+
+    run(story())
+
+
+def test_many_are_retried_by_the_ids_of_issues_and_tasks_mixed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            with_source(w)
+            ids = [await a_blocked_one(w, one) for one in ("bd-1", "bd-2")]
+            w.hold()
+            given = ["bd-1", ids[1], "bd-2", ids[0]]
+            bad = await w.ask("POST", "/v1/retry", {"ids": [*given, "bd-9"]})
+            assert (bad.status, "no task 'bd-9'" in bad.json["detail"]) == (404, True)
+            dry = await w.ask("POST", "/v1/retry", {"ids": given, "dry_run": True})
+            assert dry.json["tasks"] == ids, "each once"
+            assert (await w.ask("POST", "/v1/retry", {"ids": given})).json == dry.json
+            assert all(w.store.tables.tasks[i].status is not Status.BLOCKED for i in ids)
+
+    run(story())
+
+
+def test_events_are_followed_by_the_id_of_an_issue(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            task_id = await an_issues_task(with_source(w))
+            await w.submit(title="another")
+            async with stream(w, f"?after=0&task={ISSUE}&kinds=accepted,cancelled") as s:
+                assert [row["task"] for row in await s.rows(1)] == [task_id]
+                await w.ask("POST", f"/v1/tasks/{task_id}/cancel")
+                assert [row["kind"] for row in await s.rows(1)] == ["cancelled"]
+            assert (await w.ask("GET", "/v1/events?task=bd-9")).status == 404
+
+    run(story())
+
+
+def test_of_several_sources_each_is_asked(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            w.dispatcher.sources.append(Standing(name="another"))
+            task_id = await an_issues_task(with_source(w))
+            assert (await w.ask("GET", f"/v1/tasks/{ISSUE}")).json["id"] == task_id
+
+    run(story())
