@@ -459,3 +459,35 @@ def test_many_untold_ends_are_looked_at_without_their_texts() -> None:
                           within=4000.0)  # fmt: skip
 
     run_virtual(story())
+
+
+def test_an_issue_that_can_not_be_read_is_left_out_alone_and_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        tracker = project(
+            bd_1={"title": "runs"}, bd_2={"title": "waits"}, bd_3={"fault": "priority: 9"}
+        )
+        async with sourced(tracker) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until(lambda: s.status("bd-2") is Status.OPEN)
+            await s.until(lambda: s.status("bd-1") is Status.IN_PROGRESS)
+            for one in ("bd-1", "bd-2"):
+                tracker.has(one, fault="labels: 7")
+            tracker.has("bd-4", title="new")
+            await s.until(lambda: s.status("bd-4") is Status.OPEN)
+            await asyncio.sleep(300.0)
+            assert s.task("bd-2").status is Status.OPEN, "it is not withdrawn for that"
+            assert s.status("bd-3") is None
+            faults = {"bd-1": "labels: 7", "bd-2": "labels: 7", "bd-3": "priority: 9"}
+            assert s.sourcing.standing.unreadable == faults
+            said = [r for r in caplog.messages if "event=unreadable" in r]
+            assert len(said) == 3, "each once, however often it is looked at"
+            for one in faults:
+                tracker.has(one, fault="")
+            await s.until(lambda: s.status("bd-3") is Status.OPEN)
+            assert s.sourcing.standing.unreadable == {}
+            s.w.servers["h"].hold.set()
+            await s.until_issues(bd_1="closed", bd_2="closed", bd_3="closed", bd_4="closed")
+
+    run_virtual(story())

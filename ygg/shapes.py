@@ -327,6 +327,9 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     untold: int | None
     #: Why issues could not be claimed, by their id, since the last look.
     unclaimed: Mapping[str, str]
+    #: What of issues can't be read, by their id ("": that is missing), of a hundred at most: they
+    #: are left as they are.
+    unreadable: Mapping[str, str]
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):

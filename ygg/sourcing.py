@@ -17,6 +17,7 @@ from typing import Any, Final
 from ygg.artifacts import ArtifactError, NoArtifact
 from ygg.journal import Event, Kind
 from ygg.lifecycle import Refused as NotAllowed
+from ygg.lines import printable
 from ygg.ports import Answers, Clock
 from ygg.sources.base import Garbage, Issue, Refused, SourceError, Standing, TaskSource
 from ygg.sources.issues import Offer, Taking
@@ -37,6 +38,8 @@ _REFUSED_FIRST: Final = 5.0
 _REFUSED_LONGEST: Final = 3600.0
 #: Seconds after which a look is not put off any more.
 _LOOK_SECONDS: Final = 10.0
+#: Characters of an id that the log shows.
+_SHOWN: Final = 100
 #: Seconds for which a source's answers may be from before it was told something.
 _ENDS_SECONDS: Final = 3600.0
 
@@ -181,6 +184,7 @@ class Sourcing:
         look, live = await self._seen()
         ends = {one: end for one, (end, _) in self._ends.items()} | await self._posted_ends()
         await self._carry_out(plan(look, live, taking, ends), live)
+        self._tell_of_faults(look)
         self._forget_ends(look.issues, taking.actor)
         self._look_due = False
         self.standing.looked_at = self._clock.wall()
@@ -196,7 +200,7 @@ class Sourcing:
         self._others_changed = False
         ready = await source.ready()
         if not whole:
-            return Look(ready=ready), await self._all()
+            return Look(ready=ready, is_whole=False), await self._all()
         mine = await source.mine()
         ids = unexplained(ready, mine, await self._live())
         shown: dict[str, Issue | None] = dict.fromkeys(ids)
@@ -231,6 +235,19 @@ class Sourcing:
             if told_at > oldest
             and ((issue := issues.get(one)) is None or not settled(issue, end, actor))
         }
+
+    def _tell_of_faults(self, look: Look) -> None:
+        """Each is told of once, as long as it stays the same."""
+        issues, before = look.issues, self.standing.unreadable
+        found = {one: i.fault for one, i in issues.items() if i is not None and i.fault}
+        for one, fault in found.items():
+            if before.get(one) != fault:
+                log.warning("event=unreadable source=%s issue=%s why=%r hint='it is left as it is "
+                            "until it is mended'", self._source.name, printable(one)[:_SHOWN] or "?",
+                            fault)  # fmt: skip
+        # What was not asked about this time has not changed.
+        rest = {} if look.is_whole else {k: v for k, v in before.items() if k not in issues}
+        self.standing.unreadable = {**rest, **found}
 
     async def _posted_ends(self) -> dict[str, Mark]:
         posted = await self._store.posted_ends(self._source.name)
@@ -301,7 +318,8 @@ class Sourcing:
         """Claim what is to start next. Whether anything was tried."""
         live, places = await self._live(), self._places()
         unclaimed = self.standing.unclaimed
-        wanted = [one for one in claims(live, places.routes, places.slots) if one not in unclaimed]
+        not_now = {*unclaimed, *self.standing.unreadable}
+        wanted = [one for one in claims(live, places.routes, places.slots) if one not in not_now]
         if not wanted:
             return False
         tasks = {task.source_id: task.id for task in live}

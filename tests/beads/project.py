@@ -98,8 +98,8 @@ class Project:
         (found,) = issues(self.bd("show", one), call="show")
         return found
 
-    def rewrite(self, one: str, **fields: str) -> None:
-        """Put texts into an issue that no argument can carry: a file or another tool's import."""
+    def rewrite(self, one: str, **fields: object) -> None:
+        """Put into an issue what no argument can carry: a file or another tool's import."""
         with (self.beads / "embeddeddolt" / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             file = self.beads / "embeddeddolt" / "project.json"

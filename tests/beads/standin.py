@@ -43,7 +43,8 @@ def main(argv: Sequence[str], here: str) -> int:
         _hang()
     if rule.get("die") == "after":
         os.kill(os.getpid(), 9)
-    out = rule.get("out", said.out).encode("utf-8", "surrogateescape")
+    printed = rule.get("out", said.out).replace(*rule.get("replace", ("", "")))
+    out = printed.encode("utf-8", "surrogateescape")
     if "cut" in rule:
         out = out[: int(len(out) * rule["cut"])]
     sys.stderr.write(rule.get("err", said.err))

@@ -424,6 +424,29 @@ def test_an_answer_without_sense_is_garbage(
         Wired(project).run(stories[call])
 
 
+def test_one_bad_issue_hides_no_other(project: Project) -> None:
+    bad, good = project.new("bad"), project.new("good")
+    project.rewrite(bad, priority=9)
+    beads = Wired(project)
+    assert [(i.id, bool(i.fault)) for i in beads.run(lambda s: s.ready())] == [
+        (good, False),
+        (bad, True),
+    ]
+    shown = beads.run(lambda s: s.show([bad, good]))
+    assert (shown[bad].fault, shown[good].fault) == ("priority: Expected `int` <= 4 in 9", "")
+    told = beads.run(lambda s: s.claim([bad, good]))
+    assert told == {bad: f"it can't be read: {shown[bad].fault}", good: None}
+    with pytest.raises(Garbage, match=f"{bad} can't be read: priority"):
+        beads.tell(bad)
+
+
+def test_an_answer_without_an_id_is_of_whom_was_asked_for(project: Project) -> None:
+    one, two = project.new("a"), project.new("b")
+    project.break_calls({"call": "show", "replace": [f'"id": "{one}"', '"id": 7']})
+    shown = Wired(project).run(lambda s: s.show([one, two]))
+    assert {name: bool(issue.fault) for name, issue in shown.items()} == {one: True, two: False}
+
+
 def test_an_answer_without_end_is_garbage_and_its_program_is_ended(project: Project) -> None:
     project.break_calls({"call": "ready", "out": "[" * 10_000, "repeat": 10**6})
     said = fails(Wired(project, output_max=1_000_000), Garbage)

@@ -107,38 +107,52 @@ def test_metadata_of_others_may_be_any_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "place"),
+    ("wrong", "fault"),
     [
-        ({"id": ""}, "$[1].id"),
-        ({"id": 7}, "$[1].id"),
-        ({"title": None}, "$[1].title"),
-        ({"priority": "1"}, "$[1].priority"),
-        ({"priority": 5}, "$[1].priority"),
-        ({"priority": -1}, "$[1].priority"),
-        ({"labels": "urgent"}, "$[1].labels"),
-        ({"labels": [None]}, "$[1].labels[0]"),
-        ({"comments": [{"text": 1}]}, "$[1].comments[0].text"),
-        ({"metadata": "{}"}, "$[1].metadata"),
-        ({"created_at": "yesterday"}, "$[1].created_at"),
-        ({"created_at": "0001-01-01T00:00:00Z"}, "$[1].created_at"),
-        ({"updated_at": "2026-11-23T20:51:40"}, "$[1].updated_at"),
+        ({"title": None}, "title: Expected `str`, got `null` in null"),
+        ({"priority": "1"}, 'priority: Expected `int`, got `str` in "1"'),
+        ({"priority": 9}, "priority: Expected `int` <= 4 in 9"),
+        ({"priority": -1}, "priority: Expected `int` >= 0 in -1"),
+        ({"labels": "urgent"}, 'labels: Expected `array | null`, got `str` in "urgent"'),
+        ({"labels": [None]}, "labels[0]: Expected `str`, got `null` in [null]"),
+        ({"comments": [{"text": 1}]}, "comments[0].text: Expected `str`, got `int` in"),
+        ({"metadata": "{}"}, "metadata: Expected `object | null`, got `str`"),
+        ({"created_at": "yesterday"}, "created_at: "),
+        ({"created_at": "0001-01-01T00:00:00Z"}, "created_at: "),
+        ({"updated_at": "2026-11-23T20:51:40"}, "updated_at: "),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_garbage_with_its_place(
-    wrong: Mapping[str, Any], place: str
+def test_an_issue_with_a_bad_value_says_which_and_hides_no_other(
+    wrong: Mapping[str, Any], fault: str
 ) -> None:
-    with pytest.raises(Garbage) as caught:
-        of(printed(as_bd_has_it(), as_bd_has_it(**wrong)))
-    assert f"`{place}`" in str(caught.value)
-    assert CALL in str(caught.value)
+    good, bad, other = of(
+        printed(as_bd_has_it(), as_bd_has_it(id="ygg-2", **wrong), as_bd_has_it(id="ygg-3"))
+    )
+    assert (good.id, good.fault, other.id, other.fault) == ("ygg-1", "", "ygg-3", "")
+    assert bad.id == "ygg-2"
+    assert bad.fault.startswith(fault)
+    assert bad.status == "", "no more of it counts"
+
+
+@pytest.mark.parametrize("one", ["", 7, None, ["ygg-1"]])
+def test_an_issue_whose_id_is_none_has_none(one: object) -> None:
+    bad, good = of(printed(as_bd_has_it(id=one), as_bd_has_it()))
+    assert (bad.id, good.id) == ("", "ygg-1")
+    assert bad.fault.startswith("id: ")
 
 
 @pytest.mark.parametrize("name", ["id", "title", "status", "priority", "issue_type", "created_at"])
-def test_an_issue_without_a_field_that_all_have_is_garbage(name: str) -> None:
+def test_an_issue_without_a_field_that_all_have_is_told_of(name: str) -> None:
     whole = as_bd_has_it()
     del whole[name]
-    with pytest.raises(Garbage, match=name):
-        of(printed(whole))
+    (bad,) = of(printed(whole))
+    assert bad.fault == f"Object missing required field `{name}`"
+
+
+def test_what_is_told_of_a_bad_value_is_one_short_line() -> None:
+    (bad,) = of(printed(as_bd_has_it(priority="\x1b[31m\n" * 1000)))
+    assert len(bad.fault) < 1000
+    assert bad.fault.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -148,13 +162,15 @@ def test_an_issue_without_a_field_that_all_have_is_garbage(name: str) -> None:
         b"null",
         b"{}",
         b"[] []",
+        b"[1]",
+        b'[{"id": "ygg-1"}, null]',
         b'[{"id": "ygg-1", "ti',
         b"Warning: something\n[]",
         b"\xff\xfe",
         b"[" * 100_000,
         b'[{"metadata": {"a": ' + b"[" * 100_000,
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_what_is_no_list_of_issues_is_garbage(wrong: bytes) -> None:
     with pytest.raises(Garbage) as caught:
@@ -189,7 +205,9 @@ def test_any_bytes_are_issues_or_garbage(wrong: bytes) -> None:
     else:
         said = ""
         for issue in found:
-            assert issue.id
+            assert issue.id or issue.fault
+            assert issue.fault.isprintable()
+            assert len(issue.fault) < 1000
             # What is read can be written on: no half of a surrogate pair is among it.
             repr(issue).encode()
     assert said.isprintable()

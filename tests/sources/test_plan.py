@@ -58,6 +58,18 @@ def test_a_ready_issue_becomes_a_task_once() -> None:
     assert planned(looked(FREE), WAITS).is_empty
 
 
+@pytest.mark.parametrize(
+    "task", [WAITS, READY, RUNS, STUCK], ids=["waits", "ready", "runs", "stuck"]
+)
+def test_nothing_follows_from_an_issue_that_can_not_be_read(task: Task) -> None:
+    bad = an_issue(title="", status="", labels=(), fault="priority: 9")
+    other = an_issue(id="bd-2")
+    for look in (looked(bad, other), looked(other, mine=[bad]), looked(other, bd_1=bad)):
+        assert planned(look, task) == Plan(add=(offer(other, taking()),))
+        assert planned(look) == Plan(add=(offer(other, taking()),))
+    assert unexplained([bad], [], [task]) == (), "it would be shown as bad as it is listed"
+
+
 def test_what_waits_follows_its_issue() -> None:
     edited = replace(FREE, title="Prove it", priority=0, labels=("reasoning",))
     edit = Edit(TASK, offer(edited, taking()))

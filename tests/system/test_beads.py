@@ -204,6 +204,12 @@ def test_the_doctor_lists_what_would_be_taken(
     assert "1 of 2 ready issues would be taken" in said
     assert f"{one} 'Why?': reasoning, priority 1" in said
     assert f"{bug} is left alone: it has no label that means a type" in said
+    bad = project.new("Bad", "-l", "reasoning")
+    project.rewrite(bad, priority=9)
+    done = ygg(*words)
+    assert done.returncode == 1
+    assert f"{bad} is left alone: it can't be read: priority" in done.stdout
+    assert "1 of 3 ready issues would be taken" in done.stdout
     project.break_calls(LOCKED)
     done = ygg(*words)
     assert done.returncode == 1

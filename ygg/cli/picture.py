@@ -100,8 +100,12 @@ def _source(source: SourceStatus, now: float) -> tuple[str, Tone]:
         one, why = next(iter(source.unclaimed.items()))
         more = len(source.unclaimed) - 1
         said += f"; {one}{f' and {more} more' if more else ''} not claimed: {why}"
-        return said, Tone.WARNING
-    return said, Tone.FAINT
+    if source.unreadable:
+        one, why = next(iter(source.unreadable.items()))
+        more = len(source.unreadable) - 1
+        one = one or "an issue without an id"
+        said += f"; {one}{f' and {more} more' if more else ''} can't be read: {why}"
+    return said, Tone.WARNING if source.unclaimed or source.unreadable else Tone.FAINT
 
 
 # -- hosts ---------------------------------------------------------------------------------------

@@ -11,12 +11,15 @@ from typing import Final
 
 from ygg.doctor.findings import Finding, ok, wrong
 from ygg.fleet import Fleet
+from ygg.lines import printable
 from ygg.sources.base import Issue, SourceError
 from ygg.sources.issues import Taking, left_alone, not_free, offers
 from ygg.sources.project import Wanted, actor_of, beads, find_project
 
 #: Issues that are told of one by one, of those that are taken and of the others.
 _TOLD: Final = 20
+#: Characters of an id.
+_SHOWN: Final = 128
 
 
 async def look_at(fleet: Fleet, wanted: Wanted, folder: Path) -> Sequence[Finding]:
@@ -40,12 +43,21 @@ def _issues(ready: Sequence[Issue], taking: Taking) -> Iterator[Finding]:
     """Pure: what would become of each issue that is ready."""
     reasons = {i.id: left_alone(i, taking) or not_free(i, taking.actor) for i in ready}
     taken = offers((issue for issue in ready if reasons[issue.id] is None), taking)
-    others = [issue for issue in ready if reasons[issue.id] is not None]
+    others = [issue for issue in ready if reasons[issue.id] is not None and not issue.fault]
     yield ok(f"{len(taken)} of {len(ready)} ready issues would be taken")
     for one in taken[:_TOLD]:
         yield ok(f"{one.issue_id} {one.title!r}: {one.type}, priority {one.priority}")
     if len(taken) > _TOLD:
         yield ok(f"and {len(taken) - _TOLD} more")
+    unreadable = [issue for issue in ready if issue.fault]
+    for issue in unreadable[:_TOLD]:
+        name = printable(issue.id)[:_SHOWN]
+        yield wrong(
+            f"{name or 'an issue without an id'} is left alone: it {reasons[issue.id]}",
+            f"mend it: `bd show {name} --json` shows it" if name else "`bd ready --json` shows it",
+        )
+    if len(unreadable) > _TOLD:
+        yield wrong(f"and {len(unreadable) - _TOLD} more can't be read", "mend them too")
     for issue in others[:_TOLD]:
         yield ok(f"{issue.id} is left alone: it {reasons[issue.id]}")
     if len(others) > _TOLD:

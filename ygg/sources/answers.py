@@ -7,6 +7,7 @@ Running `bd` is left to `bd`.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Final, TypeVar
 
@@ -71,14 +72,18 @@ class _Error(msgspec.Struct, frozen=True):
 def issues(printed: bytes, *, call: str) -> tuple[Issue, ...]:
     """The issues of a list as `ready`, `list`, `show`, `update` and `close` print it.
 
-    Raises Garbage.
+    One with a value that makes no sense is among them with its fault. Raises Garbage: what was
+    printed is no list of objects.
 
     Args:
         printed: standard output.
         call: the command line, for the error.
     """
-    found = _decoded(printed, list[_Issue], call)
-    return tuple(_issue(one, f"$[{place}]", call) for place, one in enumerate(found))
+    try:
+        return tuple(map(_issue, msgspec.json.decode(printed, type=list[_Issue])))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        # Again, one by one: a bad one must not hide the others.
+        return tuple(map(_looked_at, _decoded(printed, list[dict[str, Any]], call)))
 
 
 def version(printed: bytes, *, call: str) -> str:
@@ -181,7 +186,8 @@ def _decoded(printed: bytes, kind: type[T], call: str) -> T:
         raise Garbage(what, where=call, way_out=_BROKEN) from error
 
 
-def _issue(raw: _Issue, place: str, call: str) -> Issue:
+def _issue(raw: _Issue) -> Issue:
+    """Raises ValueError: a time is none."""
     return Issue(
         id=raw.id,
         title=raw.title,
@@ -193,19 +199,49 @@ def _issue(raw: _Issue, place: str, call: str) -> Issue:
         issue_type=raw.issue_type,
         labels=tuple(raw.labels or ()),
         assignee=raw.assignee,
-        created_at=_time(raw.created_at, f"{place}.created_at", call),
-        updated_at=_time(raw.updated_at, f"{place}.updated_at", call),
+        created_at=_time(raw.created_at, "created_at"),
+        updated_at=_time(raw.updated_at, "updated_at"),
         metadata=raw.metadata or {},
         comments=tuple(Comment(author=c.author, text=c.text) for c in raw.comments or ()),
     )
 
 
-def _time(text: str, place: str, call: str) -> float:
+def _looked_at(given: dict[str, Any]) -> Issue:
+    """One that may have a fault."""
+    try:
+        return _issue(msgspec.convert(given, _Issue))
+    except msgspec.ValidationError as error:
+        fault = _fault(given, str(error))
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+    found = given.get("id")
+    one = found if isinstance(found, str) else ""
+    return faulty(one, _shown(fault))
+
+
+def faulty(one: str, fault: str) -> Issue:
+    """An issue of which no more is known than its id, and what of it can't be read."""
+    return Issue(
+        id=one, title="", status="", issue_type="", created_at=0, updated_at=0, fault=fault
+    )
+
+
+def _fault(given: dict[str, Any], error: str) -> str:
+    """What msgspec said, with the field before it and what that is."""
+    said, _, place = error.partition(" - at `$.")
+    place = place.rstrip("`")
+    name = re.split(r"[.\[]", place, maxsplit=1)[0]
+    if not name:
+        return said
+    return f"{place}: {said} in {_shown(json.dumps(given.get(name)))}"
+
+
+def _time(text: str, name: str) -> float:
+    """Raises ValueError."""
     try:
         return read_time(text)
     except ValueError as error:
-        what = f"the answer makes no sense at `{place}`: {printable(str(error))}"
-        raise Garbage(what, where=call, way_out=_BROKEN) from error
+        raise ValueError(f"{name}: {printable(str(error))}") from error
 
 
 def _text(part: bytes) -> str:

@@ -102,6 +102,9 @@ class Issue:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     #: Oldest first. Told by `show` only: the lists leave it empty.
     comments: tuple[Comment, ...] = ()
+    #: What of it can't be read, in words; "": all can. With a fault nothing but the id counts, and
+    #: that is "" where it is the id. Nothing follows from such an issue, and it holds up no other.
+    fault: str = ""
 
 
 class End(StrEnum):
@@ -188,6 +191,8 @@ class Standing:
     looked_at: float | None = None
     #: Why issues could not be claimed, by id, since the last look.
     unclaimed: dict[str, str] = field(default_factory=dict)
+    #: What of issues can't be read, by id ("": that is what is missing).
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 class TaskSource(Protocol):

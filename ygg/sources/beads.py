@@ -89,6 +89,12 @@ class Beads:
 
     async def tell(self, report: Report) -> None:
         issue = (await self.show((report.issue_id,))).get(report.issue_id)
+        if issue is not None and issue.fault:
+            raise Garbage(
+                f"{issue.id} can't be read: {issue.fault}",
+                where="bd",
+                way_out=f"mend it with `bd update {issue.id} ...`; it is told then",
+            )
         for call in self._telling(report, issue):
             await self._told(report.issue_id, call)
 
@@ -107,6 +113,10 @@ class Beads:
                 raise
             shown = ()
         missing = set(ids) - {issue.id for issue in shown}
+        nameless = next((issue for issue in shown if not issue.id), None)
+        if nameless is not None:  # it is one of these
+            shown = (*shown, *(answers.faulty(one, nameless.fault) for one in sorted(missing)))
+            missing = set()
         if unsaid := sorted(one for one in missing if not _is_gone(one, printed, shown)):
             if printed.code != 0:
                 raise self._bd.refusal(printed)
@@ -136,6 +146,8 @@ class Beads:
         """Why an issue is not ours, as it is shown; None: it is."""
         if issue is None:
             return "it is gone"
+        if issue.fault:
+            return f"it can't be read: {issue.fault}"
         if self._is_ours(issue):
             return None
         if issue.assignee not in ("", self._bd.actor):

@@ -95,6 +95,8 @@ def takes(issue: Issue, taking: Taking) -> bool:
 
 def left_alone(issue: Issue, taking: Taking) -> str | None:
     """Why an issue is not one for us, whoever has it, in words that follow on "it"; None: it is."""
+    if issue.fault:
+        return f"can't be read: {issue.fault}"
     if not ID.fullmatch(issue.id):
         return (
             "has an id that no command line should have: letters, digits, `.`, `_`, `-` are known"

@@ -38,6 +38,8 @@ class Look:
     mine: Sequence[Issue] = ()
     #: What was asked for one by one. None: there is no such issue; not in it: nobody asked.
     shown: Mapping[str, Issue | None] = field(default_factory=dict)
+    #: False: only what is ready was asked for.
+    is_whole: bool = True
 
     @property
     def issues(self) -> dict[str, Issue | None]:
@@ -87,7 +89,7 @@ class _Stand(Enum):
     BLOCKED = "blocked"
     AWAY = "away"  # not now: deferred, waiting for others, or in a status of a person's own
     OVER = "over"  # closed, gone, somebody else's, or no longer one for us
-    UNKNOWN = "unknown"  # nobody asked
+    UNKNOWN = "unknown"  # nobody asked, or what was said of it can't be read
 
 
 def unexplained(
@@ -154,6 +156,8 @@ class _Planning:
         issue = self._issues[issue_id]
         if issue is None:
             return _Stand.OVER, "is gone"
+        if issue.fault:
+            return _Stand.UNKNOWN, ""
         if (why := left_alone(issue, self._taking)) is not None:
             return _Stand.OVER, why
         if self._is_ours(issue):
@@ -178,7 +182,7 @@ class _Planning:
             self._withdraw.append(Withdrawal(task.id, why))
             if issue is not None and self._is_ours(issue):
                 self._hand_back.append(issue_id)
-        elif issue is not None:
+        elif issue is not None and stand is not _Stand.UNKNOWN:
             self._follow(task, issue, is_claimed=stand is _Stand.OURS)
 
     def _follow(self, task: Task, issue: Issue, *, is_claimed: bool) -> None:
@@ -215,7 +219,7 @@ class _Planning:
     def _is_stray(self, issue_id: str) -> bool:
         """Whether an issue is in progress in our name without a task: left of an earlier life."""
         issue = self._issues[issue_id]
-        if issue is None or issue_id in self._live or not self._is_ours(issue):
+        if issue is None or issue.fault or issue_id in self._live or not self._is_ours(issue):
             return False
         return not self._is_unsettled(issue)
 
