@@ -48,6 +48,7 @@ class Reason(StrEnum):
     WARMING_UP = "warming_up"
     PROBING = "probing"
     NO_GAIN = "no_gain"
+    UNJUDGED = "unjudged"
     SATISFIED = "satisfied"
     NOT_BINDING = "not_binding"
     SERVER_FULL = "server_full"
@@ -91,7 +92,13 @@ class State:
     memory: MemoryModel = field(default_factory=MemoryModel)
     #: The loaded models' memory at the last tick; a change starts the model anew.
     model_memory: float | None = None
+    #: Since when that has been so.
+    model_since: float | None = None
     was_down: bool = False
+    #: Attempts that the host took with it when it went: told once, and acted on when it is back.
+    failures_while_down: int = 0
+    #: Where a step came from whose trial ended without a judgement.
+    unjudged: int | None = None
     trial: Trial | None = None
     #: Throughput under the limit of now, while it holds work back.
     steady: Throughput | None = None
@@ -146,13 +153,8 @@ def _taken_in(settings: Settings, state: State, seen: Signals) -> State:
 
 
 def _watched(settings: Settings, state: State, seen: Signals) -> State:
-    """After a gap the windows hold a sample or two: a minute is watched anew, as at the start.
-
-    Where memory is off, growth can do without an exporter, so its gaps are none.
-    """
-    needs_card = seen.memory_mode is not MemoryMode.OFF
-    age = max(seen.queue_age, seen.gpu_age if needs_card else 0.0)
-    if age > settings.stale_seconds:
+    """After a gap the windows hold a sample or two: a minute is watched anew, as at the start."""
+    if max(seen.queue_age, seen.gpu_age) > settings.stale_seconds:
         return replace(state, since=None)
     return replace(state, since=seen.now) if state.since is None else state
 
@@ -166,18 +168,22 @@ def _heeded_others(state: State, seen: Signals) -> State:
     if state.wanted is None or seen.limit == state.wanted:
         return state
     if seen.limit == state.before:
-        return replace(state.untaken or state, trial=None, ceiling=state.ceiling)
-    return replace(state, trial=None, ceiling=None)
+        return replace(state.untaken or state, trial=None, unjudged=None, ceiling=state.ceiling)
+    return replace(state, trial=None, unjudged=None, ceiling=None)
 
 
 def _learned(settings: Settings, state: State, seen: Signals) -> State:
     """Memory of a task, from ticks at which both sources are fresh and no model is loading."""
     if not seen.up:
-        return replace(state, was_down=True)
+        failures = state.failures_while_down + seen.host_failures
+        return replace(state, was_down=True, failures_while_down=failures)
     changed = seen.model_memory != state.model_memory
+    if state.was_down:
+        state = replace(state, steady=None)  # another model may have come with it
     if changed:
         # Other weights, other speed: neither a baseline nor a trial outlives them.
-        state = replace(state, since=seen.now, steady=None, trial=None)
+        state = replace(state, since=seen.now, steady=None)
+        state = _forgotten_with_its_model(settings, state, seen)
     if state.was_down or changed:
         # Other weights, other memory a task: an empty card seen once would else make the weights
         # count as tasks' memory. It learns nothing at this tick: the model may still be loading.
@@ -186,7 +192,6 @@ def _learned(settings: Settings, state: State, seen: Signals) -> State:
             memory=state.memory.anew,
             was_down=False,
             model_memory=seen.model_memory,
-            ceiling=None if changed and state.model_memory is not None else state.ceiling,
         )
     if seen.memory is None or max(seen.gpu_age, seen.queue_age) > settings.stale_seconds:
         return state
@@ -199,6 +204,23 @@ def _learned(settings: Settings, state: State, seen: Signals) -> State:
         load_ratio=settings.load_ratio,
     )
     return replace(_effect_seen(settings, state, seen), memory=memory)
+
+
+def _forgotten_with_its_model(settings: Settings, state: State, seen: Signals) -> State:
+    """A ceiling, and a trial, which then counts as failed: nobody can say any more what it bought.
+
+    Added: models that take turns every few minutes keep both from being forgotten each time. A
+    server of saturated throughput made up to 40 changes an hour, or went to its maximum unjudged.
+    """
+    since, trial = state.model_since, state.trial
+    state = replace(state, model_since=seen.now, trial=None)
+    if state.model_memory is not None and (
+        since is None or seen.now - since >= settings.ceiling_seconds_max
+    ):
+        state = replace(state, ceiling=None)
+    if trial is not None and seen.limit > trial.limit_before:
+        state = replace(state, unjudged=trial.limit_before)
+    return state
 
 
 def _measured(settings: Settings, state: State, seen: Signals) -> State:
@@ -240,7 +262,7 @@ def _first_that_applies(settings: Settings, state: State, seen: Signals) -> tupl
         return _held(replace(state, trial=None), seen, Reason.HOST_DOWN)
     if seen.paused:
         return _held(replace(state, trial=None), seen, Reason.PAUSED)
-    if seen.host_failures > 0:
+    if seen.host_failures + state.failures_while_down > 0:
         state, failed = _after_failures(settings, state, seen)
         if failed is not None:
             return state, failed
@@ -250,6 +272,8 @@ def _first_that_applies(settings: Settings, state: State, seen: Signals) -> tupl
         return _for_memory(settings, state, seen)
     if seen.queue_age > settings.stale_seconds:
         return _held(state, seen, Reason.QUEUE_STALE)
+    if state.unjudged is not None:
+        return _back(settings, state, state.unjudged, seen)
     if state.trial is not None:
         state, judged = _on_trial(settings, state, state.trial, seen)
         if judged is not None:
@@ -261,6 +285,7 @@ def _after_failures(
     settings: Settings, state: State, seen: Signals
 ) -> tuple[State, Decision | None]:
     """With a blind exporter, failures are the only sign of memory trouble that is left."""
+    state = replace(state, failures_while_down=0)
     if seen.now - state.last_failure_shrink < settings.failure_cooldown_seconds:
         return state, None
     limit = max(seen.min, seen.limit - max(1, int(seen.limit * settings.shrink_ratio_max)))
@@ -333,6 +358,12 @@ def _on_trial(
     limit = max(seen.min, trial.limit_before)
     state = _remembered(settings, state, seen, limit, most=settings.no_gain_seconds_max)
     return _shrunk(state, seen, limit, Reason.NO_GAIN, evidence)
+
+
+def _back(settings: Settings, state: State, before: int, seen: Signals) -> tuple[State, Decision]:
+    limit = max(seen.min, min(before, seen.limit))
+    state = _remembered(settings, state, seen, limit, most=settings.no_gain_seconds_max)
+    return _shrunk(state, seen, limit, Reason.UNJUDGED)
 
 
 def _growth(settings: Settings, state: State, seen: Signals) -> tuple[State, Decision]:
@@ -454,7 +485,7 @@ def _moved(state: State, seen: Signals, limit: int, reason: Reason) -> tuple[Sta
 def _shrunk(
     state: State, seen: Signals, limit: int, reason: Reason, more: Evidence | None = None
 ) -> tuple[State, Decision]:
-    state = replace(state, trial=None, last_shrink=seen.now)
+    state = replace(state, trial=None, unjudged=None, last_shrink=seen.now)
     return state, _decision(state, seen, Action.SHRINK, reason, limit, more)
 
 

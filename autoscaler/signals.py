@@ -75,6 +75,21 @@ class GpuSample:
         return bool(ratios) and all(math.isfinite(r) and 0 <= r <= 1 for r in ratios)
 
 
+class Repeats:
+    """Tells a frozen exporter: one that says the same to the last digit while tasks run."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._last: tuple[float | str, ...] | None = None
+        self._count = 0
+
+    def is_frozen(self, digits: tuple[float | str, ...], *, is_running: bool) -> bool:
+        """With what it says now."""
+        self._count = self._count + 1 if digits == self._last and is_running else 1
+        self._last = digits
+        return self._count >= self._most
+
+
 class HostWindow:
     """What was lately seen of one host."""
 
@@ -86,9 +101,11 @@ class HostWindow:
         #: When the exporter last said what counts: memory, where it ever told it.
         self._told_at = -math.inf
         self._tells_memory = False
-        #: So many samples in a row said the same to the last digit.
-        self._repeats = 0
+        self._repeats = Repeats(settings.frozen_samples)
         self._failures = 0.0
+        #: Share of run time spent waiting in the server, as last known: tasks tell of it when they
+        #: end, and may run for longer than a window.
+        self._waits: float | None = None
 
     def add_queue(self, sample: QueueSample) -> bool:
         """Take in a sample; False: it is none."""
@@ -107,11 +124,7 @@ class HostWindow:
         """Take in a sample; False: it is none, or the exporter is frozen."""
         if not sample.sane or (self._gpu and sample.at <= self._gpu[-1].at):
             return False
-        if self._gpu and self._gpu[-1].digits == sample.digits and self._is_running():
-            self._repeats += 1
-        else:
-            self._repeats = 1
-        if self._repeats >= self._settings.frozen_samples:
+        if self._repeats.is_frozen(sample.digits, is_running=self.is_running):
             return False
         self._gpu.append(sample)
         self._tells_memory |= sample.memory is not None
@@ -167,7 +180,8 @@ class HostWindow:
     def _span(self) -> float:
         return self._settings.window_seconds
 
-    def _is_running(self) -> bool:
+    @property
+    def is_running(self) -> bool:
         return bool(self._queue) and self._queue[-1].active > 0
 
     def _binding(self, now: float) -> float:
@@ -211,9 +225,14 @@ class HostWindow:
                 continue
             waited += risen(one.server_wait_seconds_total, other.server_wait_seconds_total)
             ran += risen(one.run_seconds_total, other.run_seconds_total)
-        if self._queue[-1].server_wait_seconds_total is None:
-            return None
-        return min(1.0, waited / ran) if ran > 0 else 0.0
+        last = self._queue[-1]
+        if last.server_wait_seconds_total is None:
+            self._waits = None
+        elif ran > 0:
+            self._waits = min(1.0, waited / ran)
+        elif not last.active:
+            self._waits = 0.0
+        return self._waits
 
     def _util(self, now: float) -> float | None:
         known = [

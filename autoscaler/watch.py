@@ -24,7 +24,7 @@ from autoscaler.readings import (
 )
 from autoscaler.settings import Settings
 from autoscaler.sightings import Kind, Sighting, Source
-from autoscaler.signals import GpuSample, HostWindow, QueueSample, risen
+from autoscaler.signals import GpuSample, HostWindow, QueueSample, Repeats, risen
 from autoscaler.targets import Target
 
 _NOT_ASKED: Final = "not asked yet"
@@ -32,13 +32,19 @@ _MODE_UNKNOWN: Final = (
     "its model server has not said yet whether it takes all memory at its start; if it never will, "
     "write `gpu: {memory: nvml}` (or kv, off) in hosts.yaml"
 )
+#: Seconds after which what has changed at a host is taken to be so for good.
+_FOR_GOOD: Final = 3600.0
 _PREALLOCATED: Final = (
     "it took all memory at its start, and how full its KV cache is can't be seen any more; if "
-    "another kind of server is there now, start the autoscaler anew"
+    "another kind of server is there now, start the autoscaler anew, or wait for an hour"
+)
+_NOBODY_TELLS_KV: Final = (
+    "no model server of it tells how full its KV cache is: write `gpu: {memory: nvml}` (or off) in "
+    "hosts.yaml, or let the server show its metrics"
 )
 _CARD_GONE: Final = (
     "of the memory of {before} cards it tells that of {now} now: look at its log; if a "
-    "card is gone for good, start the autoscaler anew"
+    "card is gone for good, start the autoscaler anew, or wait for an hour"
 )
 _FROZEN: Final = "it repeats itself to the last digit while tasks run: it is frozen, restart it"
 _ABSURD: Final = "it said what can't be"
@@ -69,6 +75,14 @@ class _EngineState:
     reading: EngineReading | None = None
     at: float = 0.0
     is_known: bool = False
+    #: Since when a server that preallocates shows no page any more.
+    gone_since: float | None = None
+    #: What is wrong with it now, in words; empty: nothing.
+    trouble: str = ""
+
+    @property
+    def preallocates(self) -> bool:
+        return self.reading is not None and self.reading.preallocates
 
 
 @dataclass(slots=True)
@@ -77,14 +91,17 @@ class Watched:
 
     target: Target
     window: HostWindow
+    #: Tells whether the exporter is frozen where its figures are only a part of the samples.
+    repeats: Repeats
     state: State = field(default_factory=State)
     #: What is wrong with a source now, in words; empty: nothing.
     troubles: dict[Kind, str] = field(default_factory=dict)
     decided: Decided | None = None
     gpu: GpuReading | None = None
     gpu_at: float = 0.0
-    #: So many cards said at most how full their memory is.
+    #: So many cards said at most how full their memory is, and since when fewer do.
     measured: int = 0
+    fewer_since: float | None = None
     engines: dict[str, _EngineState] = field(default_factory=dict)
     #: Requests that waited, and that were there at all, in the model servers: each times seconds.
     engine_waited: float = 0.0
@@ -102,7 +119,7 @@ class Watched:
         """What memory means here; None: it is not known yet, so nothing may be made of it."""
         if self.target.memory is not None:
             return self.target.memory
-        if any(e.reading is not None and e.reading.preallocates for e in self.engines.values()):
+        if any(engine.preallocates for engine in self.engines.values()):
             return MemoryMode.KV
         if all(engine.is_known for engine in self.engines.values()):
             return MemoryMode.NVML
@@ -126,8 +143,15 @@ class Watch:
     def _watched(self, target: Target) -> Watched:
         engines = {engine.url: _EngineState() for engine in target.engines}
         mode = target.memory or MemoryMode.NVML
-        host = Watched(target=target, window=HostWindow(self.settings, mode), engines=engines)
+        host = Watched(
+            target=target,
+            window=HostWindow(self.settings, mode),
+            engines=engines,
+            repeats=Repeats(self.settings.frozen_samples),
+        )
         host.troubles[Kind.DISPATCHER] = _NOT_ASKED
+        if target.memory is MemoryMode.KV and not engines:
+            host.troubles[Kind.ENGINE] = _NOBODY_TELLS_KV
         if target.exporter is not None:
             host.troubles[Kind.EXPORTER] = _NOT_ASKED
         return host
@@ -153,7 +177,9 @@ class Watch:
                     host.troubles[Kind.EXPORTER] = self._take_exporter(host, sighting)
             case Kind.ENGINE:
                 for host in self._by_engine.get(sighting.source.url, ()):
-                    host.troubles[Kind.ENGINE] = self._take_engine(host, sighting)
+                    host.engines[sighting.source.url].trouble = self._take_engine(host, sighting)
+                    troubles = (engine.trouble for engine in host.engines.values())
+                    host.troubles[Kind.ENGINE] = next(filter(None, troubles), "")
 
     def _take_dispatcher(self, sighting: Sighting) -> None:
         trouble = sighting.trouble
@@ -184,8 +210,13 @@ class Watch:
             reading = read_gpu(sighting.text, host.target.device)
         except NoReading as error:
             return str(error)
-        host.gpu, host.gpu_at = reading, sighting.at
         mode = host.mode
+        if mode is MemoryMode.KV and host.repeats.is_frozen(
+            reading.digits, is_running=host.window.is_running
+        ):
+            host.gpu = None
+            return _FROZEN  # what the model server says beside it moves on
+        host.gpu, host.gpu_at = reading, sighting.at
         if mode is None:
             # Memory that is full by design must not be taken for memory that runs out.
             why = host.troubles.get(Kind.ENGINE)
@@ -193,8 +224,7 @@ class Watch:
         if mode is MemoryMode.KV:
             return ""  # the model server's own page makes the sample
         memory = None if mode is MemoryMode.OFF else reading.memory
-        host.measured = max(host.measured, reading.measured)
-        if mode is MemoryMode.NVML and reading.measured < host.measured:
+        if mode is MemoryMode.NVML and _cards_are_gone(host, reading.measured, sighting.at):
             # The one that is missing may be the fullest.
             return _CARD_GONE.format(now=reading.measured, before=host.measured)
         if mode is MemoryMode.OFF and reading.util is None:
@@ -212,27 +242,35 @@ class Watch:
         try:
             reading = read_engine(sighting.text)
         except NoReading as error:
-            known = engine.reading
-            if host.mode is MemoryMode.KV and known is not None and known.preallocates:
-                # A page that is gone frees no memory: its card is full as before.
-                return f"{sighting.trouble or error}; {_PREALLOCATED}"
+            if host.mode is MemoryMode.KV and engine.preallocates:
+                if engine.gone_since is None:
+                    engine.gone_since = sighting.at
+                if sighting.at - engine.gone_since <= _FOR_GOOD:
+                    # A page that is gone frees no memory: its card is full as before.
+                    return f"{sighting.trouble or error}; {_PREALLOCATED}"
             engine.reading, engine.is_known = None, True  # something else answers there
         else:
             _integrate(host, engine, reading, sighting.at, self.settings.stale_seconds)
             engine.reading, engine.at, engine.is_known = reading, sighting.at, True
+            engine.gone_since = None
         mode = host.mode or MemoryMode.NVML
         if mode is not host.window.memory_mode:
             # Another kind of server: what was learned of memory is of no use for it.
             host.window, host.state = HostWindow(self.settings, mode), State()
-        if host.mode is MemoryMode.KV and engine.reading is not None:
+        if host.mode is not MemoryMode.KV:
+            return ""
+        if engine.reading is not None:
             return self._add_kv(host, sighting.at)
-        return ""
+        return "" if any(e.preallocates for e in host.engines.values()) else _NOBODY_TELLS_KV
 
     def _add_kv(self, host: Watched, at: float) -> str:
+        stale = self.settings.stale_seconds
+        if any(e.preallocates and at - e.at > stale for e in host.engines.values()):
+            return ""  # the one that is silent, and has its own trouble, may be the fullest
         fresh = [
             engine.reading
             for engine in host.engines.values()
-            if engine.reading is not None and at - engine.at <= self.settings.stale_seconds
+            if engine.reading is not None and at - engine.at <= stale
         ]
         used = [reading.kv for reading in fresh if reading.kv is not None]
         if not used:
@@ -280,6 +318,17 @@ class Watch:
 
 #: What only a person can mend.
 ALERTS: Final = frozenset({Reason.GPU_STALE, Reason.QUEUE_STALE, Reason.MEMORY_AT_MIN})
+
+
+def _cards_are_gone(host: Watched, measured: int, at: float) -> bool:
+    """Whether fewer cards tell of their memory than did before, lately."""
+    if measured < host.measured and host.fewer_since is None:
+        host.fewer_since = at
+    if measured >= host.measured or (
+        host.fewer_since is not None and at - host.fewer_since > _FOR_GOOD
+    ):
+        host.measured, host.fewer_since = measured, None
+    return measured < host.measured
 
 
 def _added(host: Watched, sample: GpuSample) -> str:

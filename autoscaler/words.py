@@ -91,6 +91,9 @@ _WHY: Final[Mapping[Reason, _Tell]] = {
     Reason.WARMING_UP: lambda _, __: "it has not watched the host, or the models it has now, for a whole window yet",
     Reason.PROBING: lambda r, _: f"the last step up is on trial: {_trial(r)}",
     Reason.NO_GAIN: lambda r, _: f"the last step up bought nothing: {_trial(r)}",
+    Reason.UNJUDGED: lambda _, __: (
+        "another model came before anybody could tell what the last step up bought"
+    ),
     Reason.SATISFIED: lambda r, s: (
         f"utilization is {_percent(r.signals.util)} and the oldest wait {seconds(r.signals.oldest_wait)}: "
         f"neither under {_percent(s.utilization_low_ratio)} nor over {seconds(s.wait_seconds_max)}"

@@ -42,6 +42,7 @@ class DecisionReason(StrEnum):
     WARMING_UP = "warming_up"
     PROBING = "probing"
     NO_GAIN = "no_gain"
+    UNJUDGED = "unjudged"
     SATISFIED = "satisfied"
     NOT_BINDING = "not_binding"
     SERVER_FULL = "server_full"

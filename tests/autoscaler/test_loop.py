@@ -365,6 +365,72 @@ def test_a_server_whose_page_is_gone_has_its_memory_still(page: str) -> None:
     assert "took all memory" in trouble
 
 
+def test_a_server_whose_page_is_gone_for_an_hour_is_another_kind_of_server() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(100)
+        del world.engines["http://h:8000/metrics"]
+        await world.passes(3500)
+        assert world.reasons[-1] == "gpu_stale"
+        await world.passes(300)
+
+    world = World(text=VLLM, used=5e9, engines={"http://h:8000/metrics": VLLM_PAGE})
+    story(world, tell)
+    assert world.watch.hosts["h"].window.memory_mode == "nvml"
+    assert world.reasons[-1] != "gpu_stale"
+
+
+def test_of_two_servers_that_take_all_memory_the_silent_one_may_be_the_fullest() -> None:
+    other = "\n  g: {url: 'http://g:8000/v1', api: openai, model: m, shares: h}"
+    two = "hosts:\n  h: {url: 'http://h:8000/v1', api: openai, model: m, slots: {start: 2, max: 4}}"
+
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        world.broken.add("http://h:8000/metrics")
+        await world.passes(300)
+
+    pages_of = {f"http://{name}:8000/metrics": VLLM_PAGE for name in "hg"}
+    world = story(World(text=two + other, util=0.9, engines=pages_of), tell)
+    assert world.limit == 2
+    assert world.reasons[-10:] == ["gpu_stale"] * 10
+    assert world.watch.hosts["h"].troubles[Kind.ENGINE] == "it is broken"
+
+
+def test_beside_a_cache_that_moves_a_frozen_exporter_is_told_from_a_quiet_card() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(600)
+
+    world = World(
+        text=VLLM, util=0.3, frozen=True, queue={"oldest_wait_seconds": 1.0},
+        engines={"http://h:8000/metrics": VLLM_PAGE},
+    )  # fmt: skip
+    story(world, tell)
+    assert world.reasons[-20:] == ["satisfied"] * 20
+    assert "it is frozen" in world.watch.hosts["h"].troubles[Kind.EXPORTER]
+
+
+@pytest.mark.parametrize("api", ["openai", "ollama"])
+def test_a_cache_that_counts_and_is_told_by_nobody_is_named(api: str) -> None:
+    text = VLLM.replace("model: m", "model: m, gpu: {memory: kv}").replace(
+        "api: openai", f"api: {api}"
+    )
+    world = story(World(text=text), passing(100))
+    assert world.reasons[-1] == "gpu_stale"
+    trouble = str([one for one in world.orders if one.hosts][-1].hosts["h"].evidence["trouble"])
+    assert "no model server of it tells how full its KV cache is" in trouble
+
+
+def test_a_card_that_is_gone_for_an_hour_is_gone_for_good() -> None:
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        world.more_cards = ""
+        await world.passes(3500)
+        assert world.reasons[-1] == "gpu_stale"
+        await world.passes(300)
+
+    world = story(World(used=2e9, more_cards=pages.ours(0.4, 6.9e9, gpu="1")), tell)
+    assert world.reasons[-1] != "gpu_stale"
+
+
 def test_hosts_yaml_has_the_last_word_on_what_memory_means() -> None:
     text = VLLM.replace("model: m", "model: m, gpu: {memory: nvml}")
     world = World(text=text, used=7.7e9, engines={"http://h:8000/metrics": VLLM_PAGE})

@@ -232,12 +232,15 @@ def test_nothing_grows_on_what_is_known_of_the_model_before() -> None:
     assert told == [*[Reason.WARMING_UP] * 5, Reason.WAIT]
 
 
+@pytest.mark.parametrize("mode", MemoryMode)
 @pytest.mark.parametrize("source", ["gpu_age", "queue_age"])
-def test_after_a_gap_nothing_grows_before_a_whole_minute_was_seen_again(source: str) -> None:
+def test_after_a_gap_nothing_grows_before_a_whole_minute_was_seen_again(
+    source: str, mode: MemoryMode
+) -> None:
     state, told = SEEN_FOR_LONG, []
     for tick in range(6):
         age = 600.0 if tick == 0 else 3.0
-        seen = replace(FENRIR, now=1000.0 + 15 * tick, **{source: age})  # type: ignore[arg-type]  # a float
+        seen = replace(FENRIR, now=1000.0 + 15 * tick, memory_mode=mode, **{source: age})  # type: ignore[arg-type]  # a float
         state, decision = decide(SETTINGS, state, seen)
         told.append(decision.reason)
     stale = Reason.GPU_STALE if source == "gpu_age" else Reason.QUEUE_STALE
@@ -263,14 +266,65 @@ def test_a_step_is_not_judged_by_the_throughput_of_the_model_before() -> None:
 def test_another_model_ends_a_trial_and_nothing_grows_for_a_whole_window(mode: MemoryMode) -> None:
     state, grown = decide(SETTINGS, SEEN_FOR_LONG, replace(FENRIR, memory_mode=mode))
     assert (grown.limit, state.trial is None) == (4, False)
-    told = []
+    told, limit = [], 4
     for tick in range(1, 5):
         seen = replace(
-            FENRIR, now=1000.0 + 15 * tick, limit=4, active=4, model_memory=5e9, memory_mode=mode
-        )
+            FENRIR, now=1000.0 + 15 * tick, limit=limit, active=limit, model_memory=5e9,
+            memory_mode=mode,
+        )  # fmt: skip
         state, decision = decide(SETTINGS, state, seen)
+        limit = decision.limit
         told.append(decision.reason)
-    assert (told, state.trial) == ([Reason.WARMING_UP] * 4, None)
+    assert (told, state.trial) == ([Reason.UNJUDGED, *[Reason.WARMING_UP] * 3], None)
+    assert limit == 3, "nobody can say what the step bought, so it goes back"
+
+
+def changes_an_hour(period: float) -> float:
+    """Of a server whose throughput is 40 tokens/s at any limit, and whose two models take turns."""
+    state, limit, changes, hours = State(), 2, 0, 6
+    for tick in range(hours * 240):
+        now = 15.0 * tick
+        seen = replace(
+            FENRIR, now=now, limit=limit, max=16, active=limit, rates=(40.0,) * 4,
+            model_memory=4e9 if (now // period) % 2 else 3e9,
+        )  # fmt: skip
+        state, decision = decide(SETTINGS, state, seen)
+        changes += decision.limit != limit
+        limit = decision.limit
+        assert limit <= 3, "a step that buys nothing is never kept"
+    return changes / hours
+
+
+@pytest.mark.parametrize("period", [30.0, 90.0, 120.0, 180.0, 300.0, 600.0])
+def test_models_that_take_turns_make_few_changes(period: float) -> None:
+    assert changes_an_hour(period) < 6
+
+
+def test_a_host_that_goes_with_its_tasks_has_fewer_when_it_is_back() -> None:
+    state, told = SEEN_FOR_LONG, []
+    for tick, (up, failures) in enumerate([(False, 3), (False, 0), (True, 0), (True, 0)]):
+        seen = replace(FENRIR, now=1000.0 + 15 * tick, up=up, host_failures=failures)
+        state, decision = decide(SETTINGS, state, seen)
+        told.append((decision.reason, decision.limit))
+    down, back = (Reason.HOST_DOWN, 3), (Reason.HOST_FAILURES, 2)
+    assert told[:3] == [down, down, back]
+    assert told[3][0] is not Reason.HOST_FAILURES, "what was told once is acted on once"
+
+
+def test_a_step_is_not_judged_by_the_throughput_of_before_the_host_was_down() -> None:
+    """What came back may be another model, of which nobody said how much memory it takes."""
+    state, limit, told = SEEN_FOR_LONG, 3, []
+    for tick in range(60):
+        rate = 100.0 if tick < 40 else 20.0
+        seen = replace(
+            FENRIR, now=1000.0 + 15 * tick, limit=limit, active=limit, up=tick != 40,
+            rates=(rate * limit,) * 4, oldest_wait=70.0 if tick > 40 else 5.0,
+        )  # fmt: skip
+        state, decision = decide(SETTINGS, state, seen)
+        limit = decision.limit
+        told.append(decision.reason)
+    assert Reason.WAIT in told
+    assert Reason.NO_GAIN not in told
 
 
 def test_windows_from_before_a_long_rest_say_nothing_of_a_step() -> None:

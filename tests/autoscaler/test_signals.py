@@ -123,6 +123,18 @@ def test_time_queued_in_the_server_is_a_share_of_run_time() -> None:
     assert silent.server_wait is None
 
 
+def test_a_window_in_which_no_task_ended_says_nothing_of_the_waits_inside() -> None:
+    """Ollama's tasks tell how long they waited in it when they end."""
+    host = window(server_wait_seconds_total=0.0)
+    ended = {"run_seconds_total": 400.0, "server_wait_seconds_total": 300.0}
+    for at, active in ((70.0, 2), (140.0, 2), (210.0, 2), (280.0, 0), (350.0, 0)):
+        host.add_queue(replace(QUEUE, at=at, active=active, **ended))  # type: ignore[arg-type]  # floats
+        seen = host.signals(at)
+        assert seen is not None
+        # At last nothing runs there any more.
+        assert seen.server_wait == pytest.approx(0.75 if active else 0.0), at
+
+
 def test_memory_is_the_last_the_highest_of_15_s_and_the_highest_of_a_minute() -> None:
     host = HostWindow(SETTINGS)
     host.add_queue(QUEUE)

@@ -54,6 +54,7 @@ def test_every_reason_is_told_in_words(reason: Reason) -> None:
     assert why(record(reason=reason), SETTINGS)
     moved_by = {
         Reason.BOUNDS, Reason.HOST_FAILURES, Reason.MEMORY_HIGH, Reason.NO_GAIN,
+        Reason.UNJUDGED,
         Reason.LOW_UTILIZATION, Reason.WAIT,
     }  # fmt: skip
     assert bool(waits_for(record(reason=reason), SETTINGS)) != (reason in moved_by)

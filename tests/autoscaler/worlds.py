@@ -48,7 +48,7 @@ class World:
     more_cards: str = ""
     #: Pages of model servers by their address.
     engines: dict[str, str] = field(default_factory=dict)
-    #: What is broken now: kinds of sources, or `report`.
+    #: What is broken now: kinds of sources, addresses of some, or `report`.
     broken: set[str] = field(default_factory=set)
     #: Who has the lease; None: nobody, so whoever asks gets it.
     holder: str | None = None
@@ -76,7 +76,7 @@ class World:
 
     def _look(self, source: Source) -> Sighting:
         at = asyncio.get_running_loop().time()
-        if source.kind in self.broken:
+        if not self.broken.isdisjoint((source.kind, source.url)):
             return Sighting(source=source, at=at, trouble="it is broken")
         match source.kind:
             case Kind.DISPATCHER:
@@ -91,6 +91,8 @@ class World:
                 return Sighting(source=source, at=at, text=text)
             case Kind.ENGINE:
                 text = self.engines.get(source.url, "")
+                if "vllm:" in text:  # it makes tokens all the time
+                    text += f'vllm:generation_tokens_total{{engine="0"}} {next(self._turns)}\n'
                 trouble = "" if text else "answered /metrics with 404"
                 return Sighting(
                     source=source, at=at, text=text, trouble=trouble, is_absent=not text
