@@ -39,8 +39,9 @@ from ygg.places import Places, find_hosts_file, find_places
 from ygg.secrets import SecretError
 from ygg.sources.base import NoProject, SourceError, Standing
 from ygg.sources.issues import Taking
-from ygg.sources.project import Wanted, actor_of, beads, find_project, taken
+from ygg.sources.project import actor_of, beads, taken
 from ygg.sources.telling import calls
+from ygg.sources.where import REDIRECT, Project, Wanted, find_project
 from ygg.sourcing import Places as Room
 from ygg.sourcing import Sourcing
 from ygg.stores.base import StoreError, StoreUnusable
@@ -105,7 +106,7 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
         folder=Path.cwd(),
     )  # fmt: skip
     try:
-        project = find_project(options.beads, fleet.beads, Path.cwd())
+        project = find_project(options.beads, fleet.beads, Path.cwd(), environ)
     except NoProject as error:
         raise CantStart(str(error)) from error
     lines = start_logging(places.logs, verbose=options.verbose)
@@ -144,7 +145,7 @@ async def _run(
     places: Places,
     tokens: tuple[Token, ...],
     beside: Beside | None,
-    project: Path | None,
+    project: Project | None,
     *,
     legacy: bool,
 ) -> int:
@@ -218,7 +219,7 @@ async def _run(
     return 0
 
 
-def _sourcing(dispatcher: Dispatcher, project: Path, stack: AsyncExitStack) -> Sourcing:
+def _sourcing(dispatcher: Dispatcher, project: Project, stack: AsyncExitStack) -> Sourcing:
     """The Beads project as a source of this dispatcher. Raises CantStart."""
     fleet = dispatcher.fleet
     actor = actor_of(fleet.beads)
@@ -226,11 +227,13 @@ def _sourcing(dispatcher: Dispatcher, project: Path, stack: AsyncExitStack) -> S
         stack.enter_context(taken(project, dispatcher.identity))
     except SourceError as error:
         raise CantStart(str(error)) from error
-    standing = Standing(name="beads", where=str(project), actor=actor)
+    standing = Standing(name="beads", where=str(project.folder), actor=actor)
     dispatcher.sources.append(standing)
-    log.info(
-        "event=feeding source=beads project=%s actor=%s take=%s", project, actor, fleet.beads.take
-    )
+    log.info("event=feeding source=beads project=%s files=%s actor=%s take=%s",
+             project.folder, project.files, actor, fleet.beads.take)  # fmt: skip
+    if project.doubt:
+        log.warning("event=redirect_in_doubt file=%s why=%r hint='mend or delete that file'",
+                    project.beads / REDIRECT, project.doubt)  # fmt: skip
 
     def places() -> Room:
         board = dispatcher.board

@@ -136,10 +136,22 @@ def _folder() -> str:
     while not tried or (not os.environ.get("BEADS_DIR") and place != "/"):
         tried.append(f"{place}/.beads")
         place = os.path.dirname(place)
-    for folder in tried:
+    for folder in map(_followed, tried):
         if os.path.exists(f"{folder}/embeddeddolt/project.json"):
             return folder
     return ""
+
+
+def _followed(folder: str) -> str:
+    """Where a file `redirect` leads, as bd's sources have it; nothing of that is recorded."""
+    try:
+        with open(f"{folder}/redirect") as file:
+            lines = [line.strip() for line in file]
+    except OSError:
+        return folder
+    target = next((line for line in lines if line and not line.startswith("#")), "")
+    found = os.path.join(os.path.dirname(folder), target)
+    return found if target and os.path.isdir(found) else folder
 
 
 def _read(name: str) -> str:

@@ -18,6 +18,7 @@ from ygg.fleet import BeadsSettings
 from ygg.sources.base import End, Issue, Report, TaskSource
 from ygg.sources.project import beads
 from ygg.sources.telling import calls
+from ygg.sources.where import project_at
 
 SOMEBODY = "alice"
 
@@ -70,7 +71,10 @@ class InBeads:
         self.project = Project(folder)
         settings = BeadsSettings(actor=ACTOR, command=str(self.project.program))
         self.source: TaskSource = beads(
-            self.project.folder, settings, telling=partial(calls, actor=ACTOR), environ=os.environ
+            project_at(self.project.beads),
+            settings,
+            telling=partial(calls, actor=ACTOR),
+            environ=os.environ,
         )
 
     def new(self, title: str, *, needs: str | None = None) -> str:

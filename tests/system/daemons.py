@@ -192,10 +192,11 @@ def daemon(
     listen: Sequence[str] = ("127.0.0.1:0",),
     token: str | None = None,
     cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Daemon]:
     """`ygg loop --async` in `state`; killed at the end if it still runs.
 
-    Without `listen` it listens where its hosts.yaml says.
+    Without `listen` it listens where its hosts.yaml says. `environ`: besides our own.
     """
     state.mkdir(exist_ok=True)
     (state / "hosts.yaml").write_text(hosts)
@@ -206,7 +207,8 @@ def daemon(
              str(state / "hosts.yaml"), "--state", str(state),
              *(word for address in listen for word in ("--listen", address))],
             stdout=out, stderr=out, text=True, cwd=cwd,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, **(environ or {}),
+                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
     client: BlockingClient | None = None
     try:

@@ -192,6 +192,38 @@ def test_a_project_is_found_upwards_named_or_left_out(
         assert source(d)["where"] == str(project.folder)
 
 
+def test_a_redirect_is_followed_by_the_watch_the_lock_and_the_doctor(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    more = "poll_seconds: 3600"
+    text = settings(project, {"a": (servers.start("a"), 1)}, more)
+    trees = [tmp_path / name / ".beads" for name in ("one", "two")]
+    for beads in trees:
+        beads.mkdir(parents=True)
+        (beads / "redirect").write_text(f"# shared\n{project.beads}\n")
+    environ = {"BEADS_DIR": str(trees[0])}
+    with daemon(tmp_path / "d", text, command=("loop", "--async"), environ=environ) as d:
+        until(lambda: source(d)["looked_at"] is not None)
+        assert source(d)["where"] == str(trees[0].parent)
+        assert (project.beads / "ygg.lock").exists()
+        # Seen by the files that it changed: the next look by the clock is an hour away.
+        one = project.new("Why?", "-l", "reasoning")
+        until(lambda: project.issue(one).status == "closed", within=60)
+        hosts = tmp_path / "d" / "hosts.yaml"
+        done = ygg("loop", "--async", "--beads", trees[1].parent, "--hosts", hosts,
+                   "--state", tmp_path / "e", "--listen", "127.0.0.1:0")  # fmt: skip
+        assert done.returncode == 1
+        assert "feeds from this project" in done.stderr
+        done = ygg("doctor", "--hosts", hosts, "--state", tmp_path / "s",
+                   "--beads", trees[1].parent)  # fmt: skip
+        assert f"its files are in {project.beads}" in done.stdout
+    trees[1].joinpath("redirect").write_text("/nowhere")
+    done = ygg("doctor", "--hosts", hosts, "--state", tmp_path / "s", "--beads", trees[1].parent)
+    assert done.returncode == 1
+    assert "bd does not follow it" in done.stdout
+    assert not [name for name in trees[0].iterdir() if name.name != "redirect"]
+
+
 def test_the_doctor_lists_what_would_be_taken(
     tmp_path: Path, project: Project, servers: Servers
 ) -> None:

@@ -107,7 +107,7 @@ async def _examine(args: argparse.Namespace, fleet: Fleet) -> list[Report]:
     from ygg.doctor.hosts import Depth
     from ygg.doctor.subjects import Subjects, of_the_file
     from ygg.places import find_places
-    from ygg.sources.project import Wanted
+    from ygg.sources.where import Wanted
 
     places = find_places(
         fleet.dispatcher, state=args.state, store=args.store, environ=os.environ,

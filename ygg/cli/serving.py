@@ -55,8 +55,8 @@ def register(commands: Commands) -> None:
         )  # fmt: skip
         serving.add_argument(
             "--beads", metavar="PATH",
-            help="feed from this Beads project (default: `beads: {path: ...}` in hosts.yaml, else the "
-            ".beads found upwards from here)",
+            help="feed from this Beads project (default: `beads: {path: ...}` in hosts.yaml, else "
+            "BEADS_DIR, else the .beads found upwards from here)",
         )  # fmt: skip
         serving.add_argument(
             "--no-beads", action="store_true", help="feed from none, whatever there is"
@@ -69,7 +69,7 @@ def _loop(args: argparse.Namespace) -> int:
     from ygg.daemon import CantStart, Options, serve
     from ygg.hostsfile import HostsFileError
     from ygg.places import NoHostsFile
-    from ygg.sources.project import Wanted
+    from ygg.sources.where import Wanted
     from ygg.stores.base import StoreUnusable
 
     try:

@@ -14,7 +14,8 @@ from ygg.fleet import Fleet
 from ygg.lines import printable
 from ygg.sources.base import Issue, SourceError
 from ygg.sources.issues import Taking, left_alone, not_free, offers
-from ygg.sources.project import Wanted, actor_of, beads, find_project
+from ygg.sources.project import actor_of, beads
+from ygg.sources.where import REDIRECT, Project, Wanted, find_project
 
 #: Issues that are told of one by one, of those that are taken and of the others.
 _TOLD: Final = 20
@@ -28,15 +29,29 @@ async def look_at(fleet: Fleet, wanted: Wanted, folder: Path) -> Sequence[Findin
         project = find_project(wanted, fleet.beads, folder)
         if project is None:
             return [ok(f"there is no .beads in {folder} or above it: no issues are taken")]
-        source = beads(project, fleet.beads, telling=lambda _report, _issue: ())
-        ready = await source.ready()
     except SourceError as error:
         return [wrong(f"{error.where}: {error.what}", error.way_out)]
+    where = list(_redirect(project))
+    try:
+        ready = await beads(project, fleet.beads, telling=lambda _report, _issue: ()).ready()
+    except SourceError as error:
+        return [wrong(f"{error.where}: {error.what}", error.way_out), *where]
     taking = Taking(beads=fleet.beads, types=fleet.types, actor=actor_of(fleet.beads))
     return [
-        ok(f"bd answers in {project}; issues are claimed as {taking.actor}"),
+        ok(f"bd answers in {project.folder}; issues are claimed as {taking.actor}"),
+        *where,
         *_issues(ready, taking),
     ]
+
+
+def _redirect(project: Project) -> Iterator[Finding]:
+    if project.is_redirected:
+        yield ok(f"its files are in {project.files}: {project.beads / REDIRECT} leads there")
+    if project.doubt:
+        yield wrong(
+            f"{project.beads / REDIRECT} is in doubt: {project.doubt}",
+            "mend or delete that file; `bd where` tells which database bd opens",
+        )
 
 
 def _issues(ready: Sequence[Issue], taking: Taking) -> Iterator[Finding]:

@@ -86,6 +86,7 @@ class Bd:
         self,
         *,
         folder: Path,
+        beads: Path | None = None,
         actor: str,
         command: str = "bd",
         seconds_max: float = 60.0,
@@ -97,7 +98,8 @@ class Bd:
         """Starts nothing.
 
         Args:
-            folder: the project's, in which `.beads` is.
+            folder: the project's, in which calls are made.
+            beads: what `bd` is told of; None: `.beads` in that folder.
             actor: in whose name all calls are made.
             command: the program, a path or a name to be looked for in PATH.
             seconds_max: how long a call may take until its processes are ended.
@@ -115,7 +117,7 @@ class Bd:
             name: value
             for name, value in environ.items()
             if name in _ENVIRONMENT or name.startswith(_PREFIXES)
-        } | {"BD_ACTOR": actor, "BEADS_ACTOR": actor, "BEADS_DIR": str(folder / ".beads")}
+        } | {"BD_ACTOR": actor, "BEADS_ACTOR": actor, "BEADS_DIR": str(beads or folder / ".beads")}
         self._around = around
         self._note = note
         self._turn = asyncio.Lock()
