@@ -491,3 +491,27 @@ def test_an_issue_that_can_not_be_read_is_left_out_alone_and_told_of_once(
             await s.until_issues(bd_1="closed", bd_2="closed", bd_3="closed", bd_4="closed")
 
     run_virtual(story())
+
+
+def test_the_log_says_of_an_answer_that_it_was_cut(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="ygg.sources")
+
+    async def story() -> None:
+        tracker = project(bd_1={"title": "short"}, bd_2={"title": "t", "description": "x" * 20_000})
+        async with sourced(tracker) as s:
+            await s.until_issues(bd_1="closed", bd_2="closed")
+            begins = {
+                one: f"event=told source=beads task={s.task(one).id}" for one in tracker.issues
+            }
+        told = {
+            one: next(m for m in caplog.messages if m.startswith(begin))
+            for one, begin in begins.items()
+        }
+        assert "cut_to" not in told["bd-1"]
+        size = len("answer to t\n\n") + 20_000
+        assert told["bd-2"].endswith(f" end=done cut_to=16384 of_bytes={size}")
+        assert (
+            f"[cut: these are the first of {size} bytes" in tracker.issues["bd-2"].comments[0].text
+        )
+
+    run_virtual(story())

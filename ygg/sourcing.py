@@ -24,7 +24,7 @@ from ygg.sources.issues import Offer, Taking
 from ygg.sources.known import Known
 from ygg.sources.marks import Mark, mark_of, settled
 from ygg.sources.plan import Edit, Look, Plan, claims, plan, unexplained, unneeded
-from ygg.sources.telling import end_of, report_of
+from ygg.sources.telling import COMMENT_BYTES_MAX, cut_from, end_of, report_of
 from ygg.stores.base import Posted, StoreError, TaskStore, UnknownTask
 from ygg.tasks import Held, Status, Task, new_id
 
@@ -365,8 +365,10 @@ class Sourcing:
             await self._source.tell(report)
             self._ends[report.issue_id] = mark_of(report), self._clock.wall()
             self.standing.unclaimed.pop(report.issue_id, None)
-            log.info("event=told source=%s task=%s issue=%s end=%s",
-                     self._source.name, task.id, report.issue_id, report.end)  # fmt: skip
+            size = cut_from(report)
+            cut = "" if size is None else f" cut_to={COMMENT_BYTES_MAX} of_bytes={size}"
+            log.info("event=told source=%s task=%s issue=%s end=%s%s",
+                     self._source.name, task.id, report.issue_id, report.end, cut)  # fmt: skip
             # What waited for this one may be ready now.
             self._look_due = True
         await self._store.told(task.id, position=posted.position, now=self._clock.wall())

@@ -90,6 +90,7 @@ def _carried_out(argv: Sequence[str], actor: str, rule: Rule) -> Said:
         line = Line(argv)
     except Refusal as refusal:
         return refusal.said
+    line.words = line.words[: rule.get("only")]
     if line.command == "version":
         return version(line)
     if line.command == "init":

@@ -568,12 +568,33 @@ def test_a_part_of_an_answer_is_no_news_of_the_rest(project: Project) -> None:
     one, two = project.new("a"), project.new("b")
     first = project.run("show", one, "--json").stdout
     project.break_calls({"call": "show", "out": first})
-    with pytest.raises(Garbage, match=two):
+    with pytest.raises(Garbage, match=f"says nothing of {two}"):
         Wired(project).run(lambda s: s.show([one, two]))
     locked = f"Error fetching {two}: database is locked\n"
     project.break_calls({"call": "show", "out": first, "code": 1, "err": locked})
     with pytest.raises(Locked):
         Wired(project).run(lambda s: s.show([one, two]))
+
+
+def test_a_bd_that_takes_one_id_at_a_time_is_asked_one_by_one(project: Project) -> None:
+    some = [project.new(n) for n in "abc"]
+    wired = Wired(project)
+    for call in ("show", "update"):
+        project.break_calls({"call": call, "only": 1})
+        assert wired.run(lambda s: s.claim(some)) == dict.fromkeys(some)
+        assert list(wired.run(lambda s: s.show(some))) == some
+        wired.run(lambda s: s.hand_back(some))
+        assert {project.issue(one).status for one in some} == {"open"}
+
+
+def test_many_are_claimed_and_handed_back_in_one_call_each(project: Project) -> None:
+    some = [project.new(n) for n in "abc"]
+    before = len(project.calls)
+    wired = Wired(project)
+    wired.run(lambda s: s.claim(some))
+    wired.run(lambda s: s.hand_back(some))
+    words = [c.argv[0] for c in project.calls[before:]]
+    assert words == ["version", "update", "show", "show", "update"]
 
 
 # -- the folder --------------------------------------------------------------------------------

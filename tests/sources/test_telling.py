@@ -24,7 +24,7 @@ from ygg.lifecycle import accepted
 from ygg.sources.base import Change, Close, Comment, End, Issue, Report, Say
 from ygg.sources.issues import offer, takes
 from ygg.sources.marks import Mark, settled, shows
-from ygg.sources.telling import COMMENT_BYTES_MAX, VALUE_MAX, calls, comment, report_of
+from ygg.sources.telling import COMMENT_BYTES_MAX, VALUE_MAX, calls, comment, cut_from, report_of
 from ygg.tasks import Draft, Outcome, Status, Task
 
 pytestmark = pytest.mark.pure
@@ -286,6 +286,9 @@ def test_what_just_fits_is_not_cut() -> None:
     room = COMMENT_BYTES_MAX - len(comment(replace(DONE, answer="")).encode()) - 2
     assert "[cut" not in comment(replace(DONE, answer="x" * room))
     assert "[cut" in comment(replace(DONE, answer="x" * (room + 1)))
+    assert cut_from(replace(DONE, answer="x" * room)) is None
+    assert cut_from(replace(DONE, answer="x" * (room + 1))) == room + 1
+    assert cut_from(replace(DONE, end=End.FAILED, answer="x" * (room + 1))) is None
 
 
 # -- of a task ---------------------------------------------------------------------------------

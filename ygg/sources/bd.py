@@ -5,7 +5,7 @@ it feels about SIGTERM. What a call's words mean is left to `beads`, what was pr
 
 What is recorded of bd 1.0.3 are its command lines, exit codes and output. Not recorded, and an
 assumption after bd's documentation: that BD_ACTOR (in later versions BEADS_ACTOR) names who makes
-a call, that BEADS_DIR names the project, that `--` ends the options, that `comments add` takes its
+a call, that BEADS_DIR names the project, that `--` ends the options, that `update` and `show` take several ids, that `comments add` takes its
 text from `--file`, that BEADS_DOLT_* says where a database server is, and the words that tell of a
 lock.
 """

@@ -4,6 +4,10 @@ Which issues become tasks, and what they are told, is decided by others; running
 `bd`. After a write nothing is taken for granted: bd may say that it failed when it did not, and
 the other way round, so that a claim counts only when the issue shows it, and a report is told by
 looking first at what the issue already says.
+
+Claims, hand backs and looks of several issues are one call each: the words are the same. That bd
+takes several ids is in its help, and not recorded; so what such a call left out is asked for again,
+one by one. What an issue is told differs from issue to issue, and is told by calls of its own.
 """
 
 from __future__ import annotations
@@ -81,11 +85,20 @@ class Beads:
     async def hand_back(self, ids: Sequence[str]) -> None:
         ours = [one for one, issue in (await self.show(ids)).items() if self._is_ours(issue)]
         for some in _in_parts(ours):
-            change = Change(status="open", assignee="")
-            printed = await self._bd.run("update", *_flags(change), "--json", "--", *some)
+            await self._handed_back(some)
+
+    async def _handed_back(self, ids: tuple[str, ...]) -> None:
+        change = Change(status="open", assignee="")
+        printed = await self._bd.run("update", *_flags(change), "--json", "--", *ids)
+        if printed.code != 0:
             # It may have refused one that a person took, closed or deleted just now.
-            if printed.code != 0 and any(map(self._is_ours, (await self._shown(some)).values())):
+            if any(map(self._is_ours, (await self._shown(ids)).values())):
                 raise self._bd.refusal(printed)
+        elif len(ids) > 1:
+            done = {issue.id for issue in self._bd.issues(printed)}
+            for one in ids:
+                if one not in done:
+                    await self._handed_back((one,))
 
     async def tell(self, report: Report) -> None:
         issue = (await self.show((report.issue_id,))).get(report.issue_id)
@@ -120,6 +133,11 @@ class Beads:
         if unsaid := sorted(one for one in missing if not _is_gone(one, printed, shown)):
             if printed.code != 0:
                 raise self._bd.refusal(printed)
+            if len(ids) > 1:
+                found = {issue.id: issue for issue in shown if issue.id in ids}
+                for one in unsaid:
+                    found |= await self._shown((one,))
+                return found
             what = f"the answer says nothing of {', '.join(unsaid)}"
             raise Garbage(what, where=printed.call, way_out="run it by hand")
         return {issue.id: issue for issue in shown if issue.id in ids}
@@ -133,7 +151,15 @@ class Beads:
         except SourceError as error:
             said = dict.fromkeys(ids, str(error))  # it may have taken effect all the same
         shown = await self._shown(ids)
-        return {one: self._why_not(shown.get(one), said.get(one)) for one in ids}
+        told = {one: self._why_not(shown.get(one), said.get(one)) for one in ids}
+        if None in told.values():
+            for one in ids:
+                if told[one] is not None and one not in said and self._is_free(shown.get(one)):
+                    told |= await self._claimed((one,))
+        return told
+
+    def _is_free(self, issue: Issue | None) -> bool:
+        return issue is not None and (issue.status, issue.assignee) == ("open", "")
 
     def _said_of_claims(self, ids: tuple[str, ...], printed: Printed) -> dict[str, str]:
         """What was said against each claim. Raises the error that holds for all of them."""

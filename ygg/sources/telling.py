@@ -144,13 +144,19 @@ def _why(report: Report) -> str:
     return where + (report.error or "it failed, and nothing says why")
 
 
+def cut_from(report: Report) -> int | None:
+    """Of how many bytes an answer is that is told in part; None: it is told whole, or is none."""
+    if report.end is not End.DONE:
+        return None
+    size = len(_answer(report).encode())
+    return size if size > COMMENT_BYTES_MAX - len(_head(report).encode()) else None
+
+
 def comment(report: Report) -> str:
     """The answer as a comment: a first line that names it, the text, and where all of it is."""
-    head = mark_of(report).line(", ".join(_facts(report)) or "answered") + "\n\n"
-    text = plain(report.answer).lstrip("\n").rstrip()
+    head, text = _head(report), _answer(report)
     room = COMMENT_BYTES_MAX - len(head.encode())
-    size = len(text.encode())
-    if size <= room:
+    if (size := cut_from(report)) is None:
         return (head + text).rstrip()
     where = f" is in {_value(report.artifact)};" if report.artifact else ":"
     end = (
@@ -158,6 +164,14 @@ def comment(report: Report) -> str:
         f"`ygg answer {report.task_id}` prints it]"
     )
     return head + _cut(text, room - len(end.encode())) + end
+
+
+def _head(report: Report) -> str:
+    return mark_of(report).line(", ".join(_facts(report)) or "answered") + "\n\n"
+
+
+def _answer(report: Report) -> str:
+    return plain(report.answer).lstrip("\n").rstrip()
 
 
 def _cut(text: str, size: int) -> str:
