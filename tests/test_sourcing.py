@@ -223,9 +223,27 @@ def test_one_issue_that_can_not_be_told_holds_up_no_other() -> None:
             await asyncio.sleep(3000.0)
             told = [call for call in tracker.asked if call == "tell bd-1"]
             assert 5 <= len(told) <= 12, "again and again, and less and less often"
+            assert s.sourcing.standing.refused == {"bd-1": "bd: no; look"}
             del tracker.deaf["bd-1"]
-            await s.until(lambda: tracker.issues["bd-1"].status == "closed", within=3600.0)
+            await s.until(lambda: tracker.issues["bd-1"].status == "closed", within=600.0)
+            assert s.sourcing.standing.refused == {}
             assert len(s.w.servers["h"].asked) == 2
+
+    run_virtual(story())
+
+
+def test_what_was_refused_is_told_at_once_when_a_tracker_was_away() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={})
+        tracker.deaf["bd-1"] = Refused("no", where="bd", way_out="look")
+        async with sourced(tracker) as s:
+            await s.until(lambda: s.status("bd-1") is Status.CLOSED)
+            await asyncio.sleep(3000.0)
+            tracker.failing = away()
+            await s.until(lambda: s.sourcing.standing.trouble is not None)
+            tracker.failing, tracker.deaf = None, {}
+            await s.until(lambda: s.sourcing.standing.trouble is None, within=61.0)
+            await s.until(lambda: tracker.issues["bd-1"].status == "closed", within=1.0)
 
     run_virtual(story())
 

@@ -330,6 +330,8 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     #: What of issues can't be read, by their id ("": that is missing), of a hundred at most: they
     #: are left as they are.
     unreadable: Mapping[str, str]
+    #: Why ends could not be told though it answers, by the id of the issue, of a hundred at most.
+    refused: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):

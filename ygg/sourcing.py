@@ -35,7 +35,7 @@ _AGAIN_FIRST: Final = 1.0
 _AGAIN_LONGEST: Final = 60.0
 #: The same of an end that the source refused to hear of, though it answers.
 _REFUSED_FIRST: Final = 5.0
-_REFUSED_LONGEST: Final = 3600.0
+_REFUSED_LONGEST: Final = 600.0
 #: Seconds after which a look is not put off any more.
 _LOOK_SECONDS: Final = 10.0
 #: Characters of an id that the log shows.
@@ -92,6 +92,8 @@ class Sourcing:
         self._others_changed = True
         #: Ends that were told, by issue, until the source shows them; and when that was.
         self._ends: dict[str, tuple[Mark, float]] = {}
+        #: What could not be told is to be tried at once when it answers: it was away, or we were.
+        self._was_away = True
         store.follow(self._hear)
 
     def _hear(self, events: Sequence[Event]) -> None:
@@ -111,6 +113,7 @@ class Sourcing:
                     due = await self._turn()
                 except (SourceError, StoreError, ArtifactError) as error:
                     self._in_trouble(str(error))
+                    self._was_away = True
                     self._known.forget()
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _AGAIN_LONGEST)
@@ -189,6 +192,9 @@ class Sourcing:
         self._look_due = False
         self.standing.looked_at = self._clock.wall()
         self.standing.unclaimed.clear()
+        if self._was_away:
+            await self._hurry()
+            self._was_away = False
 
     async def _seen(self) -> tuple[Look, Sequence[Task]]:
         """What the source says, and our tasks as of after that.
@@ -251,6 +257,7 @@ class Sourcing:
 
     async def _posted_ends(self) -> dict[str, Mark]:
         posted = await self._store.posted_ends(self._source.name)
+        self.standing.refused = {one.source_id: one.error for one in posted if one.error}
         return {
             one.source_id: Mark(end_of(one.status, one.outcome), one.task_id, one.attempt)
             for one in posted
@@ -350,10 +357,19 @@ class Sourcing:
                 log.warning("event=not_told source=%s task=%s issue=%s why=%r again_in=%g",
                             self._source.name, posted.task.id, posted.task.source_id, str(error),
                             pause)  # fmt: skip
+                assert posted.task.source_id is not None, f"task {posted.task.id} has no source"
+                self.standing.refused[posted.task.source_id] = str(error)
                 await self._store.not_told(
                     posted.task.id, error=str(error), due=self._clock.wall() + pause
                 )
         return bool(due)
+
+    async def _hurry(self) -> None:
+        """It answers again: what it refused to hear of before is due now."""
+        now = self._clock.wall()
+        for one in await self._store.posted_ends(self._source.name):
+            if one.error is not None:
+                await self._store.not_told(one.task_id, error=one.error, due=now)
 
     async def _tell_one(self, posted: Posted) -> None:
         task = posted.task
@@ -365,6 +381,7 @@ class Sourcing:
             await self._source.tell(report)
             self._ends[report.issue_id] = mark_of(report), self._clock.wall()
             self.standing.unclaimed.pop(report.issue_id, None)
+            self.standing.refused.pop(report.issue_id, None)
             size = cut_from(report)
             cut = "" if size is None else f" cut_to={COMMENT_BYTES_MAX} of_bytes={size}"
             log.info("event=told source=%s task=%s issue=%s end=%s%s",

@@ -1322,10 +1322,10 @@ def test_each_end_of_a_sources_task_is_posted_with_it(place: Place) -> None:
         assert len(await store.posted("beads", now=4.0, limit=2)) == 2
         closed_, blocked_ = Status.CLOSED, Status.BLOCKED
         assert await store.posted_ends("beads") == [
-            ("b-1", done.id, 1, closed_, Outcome.DONE),
-            ("b-2", bad.id, 1, blocked_, None),
-            ("b-3", gone.id, 0, closed_, Outcome.CANCELLED),
-            ("b-4", stopped.id, 1, closed_, Outcome.CANCELLED),
+            ("b-1", done.id, 1, closed_, Outcome.DONE, None),
+            ("b-2", bad.id, 1, blocked_, None, None),
+            ("b-3", gone.id, 0, closed_, Outcome.CANCELLED, None),
+            ("b-4", stopped.id, 1, closed_, Outcome.CANCELLED, None),
         ]
         assert await store.posted_ends("another") == []
 
@@ -1336,7 +1336,8 @@ def test_what_is_not_due_yet_is_among_the_posted_ends(place: Place) -> None:
     async def story(store: TaskStore) -> None:
         task = await blocked(store, error="no good", **OURS)
         await store.not_told(task.id, error="deaf", due=1e9)
-        assert [one.task_id for one in await store.posted_ends("beads")] == [task.id]
+        (posted,) = await store.posted_ends("beads")
+        assert (posted.task_id, posted.error) == (task.id, "deaf")
 
     tell(place, story)
 

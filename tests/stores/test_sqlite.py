@@ -1138,7 +1138,7 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
         pytest.param(
             lambda t: t.posted_ends("beads"),
             [
-                "SEARCH o USING COVERING INDEX outbox_order (source=?)",
+                "SEARCH o USING INDEX outbox_order (source=?)",
                 "SEARCH t USING INDEX sqlite_autoindex_tasks_1 (id=?)",
             ],
             id="posted_ends",

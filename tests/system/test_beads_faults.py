@@ -155,8 +155,13 @@ def test_what_took_effect_and_was_told_to_have_failed_is_done_once(
             {"call": "update --claim", **failed}, {"call": "comments add", **failed}
         )
         one = person.new("Why?", "-l", "reasoning")
+        until(lambda: one in source(d)["refused"], within=60)
+        picture = " ".join(ygg("status", "--url", d.url).stdout.split())
+        assert f"; 1 end still to be told ({one}: bd comments add" in picture
+        assert "connection lost; run the same call by hand" in picture
         until(lambda: person.issue(one).status == "closed", within=60)
         until_told(d)
+        assert source(d)["refused"] == {}
     assert len(person.issue(one).comments) == 1
     assert server.asked == ["Why?"]
 

@@ -91,6 +91,9 @@ def _source(source: SourceStatus, now: float) -> tuple[str, Tone]:
     said = f"{source.name} in {source.where}, as {source.actor}"
     if source.untold:
         said += f"; {counted(source.untold, 'end')} still to be told"
+        if source.refused:
+            one, why = next(iter(source.refused.items()))
+            said += f" ({one}: {why})"
     if source.trouble is not None:
         return f"{said}; it can't be asked: {source.trouble}", Tone.BAD
     if source.looked_at is None:
@@ -105,7 +108,8 @@ def _source(source: SourceStatus, now: float) -> tuple[str, Tone]:
         more = len(source.unreadable) - 1
         one = one or "an issue without an id"
         said += f"; {one}{f' and {more} more' if more else ''} can't be read: {why}"
-    return said, Tone.WARNING if source.unclaimed or source.unreadable else Tone.FAINT
+    ill = source.unclaimed or source.unreadable or (source.untold and source.refused)
+    return said, Tone.WARNING if ill else Tone.FAINT
 
 
 # -- hosts ---------------------------------------------------------------------------------------

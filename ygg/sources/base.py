@@ -193,6 +193,8 @@ class Standing:
     unclaimed: dict[str, str] = field(default_factory=dict)
     #: What of issues can't be read, by id ("": that is what is missing).
     unreadable: dict[str, str] = field(default_factory=dict)
+    #: Why the ends of issues could not be told though it answers, by id.
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 class TaskSource(Protocol):

@@ -199,6 +199,8 @@ class PostedEnd(NamedTuple):
     attempt: int
     status: Status
     outcome: Outcome | None
+    #: Why it was told in vain.
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

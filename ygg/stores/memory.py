@@ -112,8 +112,8 @@ class MemoryTables:
     def posted_ends(self, source: str) -> Sequence[PostedEnd]:
         posted = self.posted(source, float("inf"), len(self.outbox))
         return [
-            PostedEnd(t.source_id, t.id, t.attempt, t.status, t.outcome)
-            for t in (one.task for one in posted)
+            PostedEnd(t.source_id, t.id, t.attempt, t.status, t.outcome, one.error)
+            for one, t in ((one, one.task) for one in posted)
             if t.source_id is not None
         ]
 

@@ -92,14 +92,16 @@ def event_of(row: Any) -> Event:
 
 def posted_end_of(row: Any) -> PostedEnd:
     """What is posted of a task, in short; behind its position. Raises DamagedRow."""
-    position, source_id, task_id, attempt, status, outcome = row
+    position, source_id, task_id, attempt, status, outcome, error = row
     with reading("outbox", position):
         if not (isinstance(source_id, str) and isinstance(task_id, str)):
             raise TypeError(f"its task is {task_id!r} of {source_id!r}")
         if not isinstance(attempt, int):
             raise TypeError(f"its task's attempt is {attempt!r}")
+        if not isinstance(error, str | None):
+            raise TypeError(f"its error is {error!r}")
         ended = None if outcome is None else Outcome(outcome)
-        return PostedEnd(source_id, task_id, attempt, Status(status), ended)
+        return PostedEnd(source_id, task_id, attempt, Status(status), ended, error)
 
 
 def number(value: object, table: str, row: object) -> float:

@@ -58,7 +58,7 @@ _POSTED: Final = (
 )
 #: In the order of the outbox; no texts, however long they are.
 _POSTED_ENDS: Final = (
-    "SELECT position, t.source_id, t.id, t.attempt, t.status, t.outcome FROM outbox o "
+    "SELECT position, t.source_id, t.id, t.attempt, t.status, t.outcome, o.error FROM outbox o "
     "JOIN tasks t ON t.id = o.task WHERE o.source = ? ORDER BY position"
 )
 _NEXT_POST: Final = "SELECT min(due) FROM outbox WHERE source = ?"

@@ -44,8 +44,8 @@ from ygg.wire import rfc3339, told_time
 
 #: Of so many different errors of blocked tasks the sentences tell, and of so many damaged ones.
 _ERRORS_TOLD = 5
-#: Issues that can't be read, of a source.
-_UNREADABLE = 100
+#: Issues that can't be read or told, of a source.
+_ISSUES = 100
 
 
 class DownSince:
@@ -312,7 +312,8 @@ def _source(source: Standing, overview: Overview | None) -> SourceStatus:
         looked_at=None if source.looked_at is None else rfc3339(source.looked_at),
         untold=None if overview is None else overview.untold.get(source.name, 0),
         unclaimed=dict(source.unclaimed),
-        unreadable=dict(islice(source.unreadable.items(), _UNREADABLE)),
+        unreadable=dict(islice(source.unreadable.items(), _ISSUES)),
+        refused=dict(islice(source.refused.items(), _ISSUES)),
     )
 
 
