@@ -212,7 +212,8 @@ class Sourcing:
         shown: dict[str, Issue | None] = dict.fromkeys(ids)
         if ids:
             shown |= await source.show(ids)
-        return Look(ready=ready, mine=mine, shown=shown), await self._all()
+        look = Look(ready=ready, mine=mine, shown=shown, at=self._clock.wall())
+        return look, await self._all()
 
     async def _all(self) -> Sequence[Task]:
         """Our live tasks, whole."""

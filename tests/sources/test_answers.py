@@ -86,6 +86,13 @@ def test_texts_and_labels_come_as_they_are() -> None:
     assert issue.labels == ("code-generation", "urgent")
 
 
+def test_a_time_before_which_nobody_is_to_begin_is_read() -> None:
+    (issue,) = of(printed(as_bd_has_it(defer_until="2026-11-24T20:51:45Z")))
+    assert issue.deferred_until == parse_rfc3339("2026-11-24T20:51:45Z")
+    (bad,) = of(printed(as_bd_has_it(defer_until="soon")))
+    assert "defer_until" in bad.fault
+
+
 def test_no_issue_is_an_empty_list() -> None:
     assert of(b"[]\n") == ()
 

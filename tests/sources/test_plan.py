@@ -124,6 +124,14 @@ def test_what_must_be_asked_one_by_one_is_what_no_list_has_and_does_not_run() ->
     assert unexplained([], [an_issue(id="bd-1")], other) == ("bd-0", "bd-2")
 
 
+def test_what_is_claimed_and_then_deferred_is_handed_back_until_its_time() -> None:
+    look = Look(ready=(), mine=[replace(OURS, deferred_until=50.0)], at=49.0)
+    withdrawn = Plan(withdraw=(Withdrawal(TASK, "is deferred"),), hand_back=("bd-1",))
+    assert plan(look, [READY], taking()) == withdrawn
+    assert plan(look, [RUNS], taking()).is_empty, "what runs is not touched"
+    assert plan(replace(look, at=50.0), [READY], taking()).is_empty
+
+
 def test_a_claim_of_what_is_no_longer_wanted_is_handed_back() -> None:
     unlabelled = replace(OURS, labels=())
     found = planned(looked(mine=[unlabelled]), READY)

@@ -104,7 +104,7 @@ def test_what_waits_follows_a_person_claimed_or_not(
     a, b = servers.start("a"), servers.start("b")
     for server in (a, b):
         servers.gate(server, is_open=False)
-    withdrawn = ("closed", "deleted", "deferred", "unlabelled", "taken", "blocked")
+    withdrawn = ("closed", "deleted", "deferred", "put off", "unlabelled", "taken", "blocked")
     names = ("edited", *withdrawn)
     text = settings({"a": (a, len(names)), "b": (b, 1)}, extra=TYPES)
     with daemon(tmp_path / "d", text, command=feeding(project)) as d:
@@ -131,8 +131,9 @@ def test_what_waits_follows_a_person_claimed_or_not(
         until(lambda: [tasks_of(d, order[n])[0]["priority"] for n in (0, 3)] == [4, 0], within=60)
         until(lambda: {tasks_of(d, made["edited"])[0]["description"] for made in (claimed, others)}
               == {"Something else"}, within=60)  # fmt: skip
-        # What was claimed before it lost its label is handed back.
-        until(lambda: person.issue(claimed["unlabelled"]).assignee == "", within=60)
+        # What was claimed before is handed back.
+        for name in ("unlabelled", "put off"):
+            until(lambda: person.issue(claimed[name]).assignee == "", within=60)  # noqa: B023 - at once
         for server in (a, b):
             servers.gate(server, is_open=True)
         until_told(d)
@@ -153,6 +154,7 @@ def test_what_waits_follows_a_person_claimed_or_not(
             "edited": "closed",
             "closed": "closed",
             "deferred": "deferred",
+            "put off": "open",
             "unlabelled": "open",
             "taken": "in_progress",
             "blocked": "blocked",
@@ -170,6 +172,7 @@ def change(person: Project, made: dict[str, str]) -> None:
     person.bd("close", made["closed"])
     person.bd("delete", made["deleted"], "--force")
     person.bd("update", made["deferred"], "--status=deferred")
+    person.bd("update", made["put off"], "--defer=+1d")
     person.bd("update", made["unlabelled"], "--remove-label=reasoning")
     person.bd("update", made["taken"], "--assignee=alice", "--status=in_progress")
     person.bd("update", made["blocked"], "--status=blocked")

@@ -52,6 +52,7 @@ class _Issue(msgspec.Struct, frozen=True):
     notes: str = ""
     labels: list[str] | None = None
     assignee: str = ""
+    defer_until: str = ""
     #: Any: JSON of whoever put it there.
     metadata: dict[str, Any] | None = None
     comments: list[_Comment] | None = None
@@ -201,6 +202,7 @@ def _issue(raw: _Issue) -> Issue:
         assignee=raw.assignee,
         created_at=_time(raw.created_at, "created_at"),
         updated_at=_time(raw.updated_at, "updated_at"),
+        deferred_until=_time(raw.defer_until, "defer_until") if raw.defer_until else None,
         metadata=raw.metadata or {},
         comments=tuple(Comment(author=c.author, text=c.text) for c in raw.comments or ()),
     )

@@ -99,6 +99,8 @@ class Issue:
     created_at: float
     #: Seconds since the epoch.
     updated_at: float
+    #: Seconds since the epoch; nobody is to begin before. None: at once.
+    deferred_until: float | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
     #: Oldest first. Told by `show` only: the lists leave it empty.
     comments: tuple[Comment, ...] = ()

@@ -40,6 +40,8 @@ class Look:
     shown: Mapping[str, Issue | None] = field(default_factory=dict)
     #: False: only what is ready was asked for.
     is_whole: bool = True
+    #: Seconds since the epoch.
+    at: float = 0.0
 
     @property
     def issues(self) -> dict[str, Issue | None]:
@@ -123,6 +125,7 @@ class _Planning:
         self._live = {_issue_id(task): task for task in live}
         assert len(self._live) == len(live), "two live tasks of one issue"
         self._issues = look.issues
+        self._at = look.at
         self._ready = dict.fromkeys(issue.id for issue in look.ready)
         self._taking = taking
         self._ends = ends
@@ -161,6 +164,9 @@ class _Planning:
         if (why := left_alone(issue, self._taking)) is not None:
             return _Stand.OVER, why
         if self._is_ours(issue):
+            # No list leaves it out: what is claimed is not among what is ready.
+            if issue.deferred_until is not None and issue.deferred_until > self._at:
+                return _Stand.AWAY, "is deferred"
             return _Stand.OURS, ""
         why = not_free(issue, self._taking.actor) or "waits for another issue, or for its time"
         if issue.assignee not in ("", self._taking.actor) or issue.status == "closed":
