@@ -23,12 +23,12 @@ from ygg.board import Board, configuration_detail
 from ygg.faults import Cause
 from ygg.fleet import Fleet, HostSettings, SlotSettings
 from ygg.health import Mode
-from ygg.journal import Event, Kind, Note
+from ygg.journal import DRAINED, Event, Kind, Note
 from ygg.metrics import BoardCollector, Metrics
 from ygg.stores.base import HostRow
 from ygg.stores.memory import MemoryTables
 from ygg.stores.operations import Operations
-from ygg.tasks import Draft, Held, Outcome, Task
+from ygg.tasks import Draft, Held, Outcome, Status, Task
 from ygg.version import VERSION
 
 pytestmark = pytest.mark.pure
@@ -38,6 +38,7 @@ TABLE: Final[Mapping[str, set[str]]] = {
     "ygg_tasks_accepted_total": {"type", "priority"},
     "ygg_tasks_finished_total": {"host", "type", "outcome"},
     "ygg_tasks_waiting": {"type", "priority"},
+    "ygg_tasks_blocked": {"reason"},
     "ygg_oldest_wait_seconds": {"priority"},
     "ygg_host_demand_tasks": {"host"},
     "ygg_host_oldest_wait_seconds": {"host"},
@@ -54,6 +55,8 @@ TABLE: Final[Mapping[str, set[str]]] = {
     "ygg_host_paused": {"host"},
     "ygg_host_slots_limit": {"host"},
     "ygg_host_slots_active": {"host"},
+    "ygg_host_slots_available": {"host"},
+    "ygg_host_blocked_in_a_row": {"host"},
     "ygg_host_slots_min": {"host"},
     "ygg_host_slots_max": {"host"},
     "ygg_host_slots_pinned": {"host"},
@@ -91,6 +94,7 @@ class Daemon:
         self.collector = BoardCollector(
             board=self.board, fleet=lambda: self.fleet, host_rows=lambda: self.rows,
             memory=lambda: self.memory, wall=lambda: self.now, server=self.servers.get,
+            in_a_row=self.metrics.blocked_in_a_row,
         )  # fmt: skip
         self.registry.register(self.collector)
         restored = self.ops.open(owner="d1", now=self.now, max_strikes=3, once=())
@@ -170,6 +174,13 @@ class Daemon:
         )  # fmt: skip
         self.committed()
 
+    def drain(self, task_id: str) -> None:
+        self.ops.block(
+            task_id, self.task(task_id).fence, error=f"{DRAINED}: in the midst of it",
+            reason=DRAINED, strike=False, now=self.now, notes=(),
+        )  # fmt: skip
+        self.committed()
+
     def reopen(self, task_id: str, cause: Cause = Cause.RESET, *, strike: bool = True) -> None:
         self.ops.reopen(
             task_id, self.task(task_id).fence, error="why", reason=cause.value, strike=strike,
@@ -179,13 +190,19 @@ class Daemon:
 
     # -- what is scraped -----------------------------------------------------------------------
 
-    def value(self, name: str, **labels: str) -> float | None:
+    def look(self) -> None:
         self.collector.oldest = self.tables.oldest()
+        overview = self.tables.overview()
+        blocked = overview.by_status.get(Status.BLOCKED, 0)
+        self.collector.blocked = overview.drained, blocked - overview.drained
+
+    def value(self, name: str, **labels: str) -> float | None:
+        self.look()
         return self.registry.get_sample_value(name, labels)
 
     def series(self, name: str) -> dict[tuple[str, ...], float]:
         """Of one metric, its values by the values of its labels, in the labels' order."""
-        self.collector.oldest = self.tables.oldest()
+        self.look()
         return {
             tuple(sample.labels[label] for label in sorted(sample.labels)): sample.value
             for family in self.registry.collect()
@@ -486,6 +503,46 @@ def test_hosts_on_one_card_show_its_limit_and_each_its_own_activity() -> None:
     assert daemon.series("ygg_host_slots_max") == {("a",): 9, ("b",): 9}
 
 
+def test_a_slot_of_a_shared_card_is_free_for_all_its_hosts_or_for_none() -> None:
+    daemon = Daemon(fleet({"a": 2, "b": 1}, {"general": ["b"]}, shares={"b": "a"}))
+    assert daemon.series("ygg_host_slots_available") == {("a",): 2, ("b",): 2}
+    daemon.accept(draft(), draft(), draft())
+    daemon.starts()
+    assert daemon.series("ygg_host_slots_available") == {("a",): 0, ("b",): 0}
+    assert daemon.value("ygg_host_demand_tasks", host="b") == 1
+    daemon.note(Kind.RESIZED, "a", "pin", before=2, limit=1)
+    assert daemon.value("ygg_host_slots_available", host="a") == 0, "never less than none"
+
+
+def test_blocked_tasks_in_a_row_count_until_one_is_answered() -> None:
+    daemon = Daemon(fleet({"a": 9}))
+    one, two, drained, moved, good, last = daemon.accept(*(draft() for _ in range(6)))
+    daemon.starts()
+    assert daemon.series("ygg_host_blocked_in_a_row") == {("a",): 0}
+    daemon.block(one)
+    daemon.block(two, strike=True)
+    daemon.drain(drained)
+    daemon.reopen(moved)
+    assert daemon.value("ygg_host_blocked_in_a_row", host="a") == 2, (
+        "a drain says nothing of a host"
+    )
+    daemon.finish(good)
+    assert daemon.value("ygg_host_blocked_in_a_row", host="a") == 0
+    daemon.block(last)
+    assert daemon.value("ygg_host_blocked_in_a_row", host="a") == 1
+
+
+def test_blocked_tasks_are_told_apart_by_whether_a_drain_cut_them_off() -> None:
+    daemon = Daemon(fleet({"a": 9}))
+    one, other, drained = daemon.accept(draft(), draft(), draft())
+    daemon.starts()
+    assert daemon.series("ygg_tasks_blocked") == {("drained",): 0, ("other",): 0}
+    daemon.block(one)
+    daemon.block(other, error="the word drained is in its midst")
+    daemon.drain(drained)
+    assert daemon.series("ygg_tasks_blocked") == {("drained",): 1, ("other",): 2}
+
+
 def test_a_resize_counts_by_its_direction_and_reason_and_none_counts_for_nothing() -> None:
     daemon = Daemon()
     for before, limit in ((2, 3), (3, 4), (4, 4), (4, 1)):
@@ -561,6 +618,7 @@ def all_happened() -> Daemon:
     daemon.metrics.store_call("sqlite", "add", 0.001)
     daemon.metrics.loop_lag.observe(0.001)
     daemon.memory["a"] = 1
+    daemon.look()
     return daemon
 
 

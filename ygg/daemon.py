@@ -185,7 +185,7 @@ async def _run(
         collector = BoardCollector(
             board=dispatcher.board, fleet=lambda: dispatcher.fleet,
             host_rows=lambda: dispatcher.host_rows, memory=pool.memory, wall=clock.wall,
-            server=dispatcher.server_runs,
+            server=dispatcher.server_runs, in_a_row=metrics.blocked_in_a_row,
         )  # fmt: skip
         metrics.registry.register(collector)
         store.observe(lambda operation, seconds: metrics.store_call("sqlite", operation, seconds))

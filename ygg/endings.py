@@ -9,22 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Final
 
 from ygg.attempt import Attempt, Stop
 from ygg.faults import Cause, Failure, Next
 from ygg.fleet import Fleet, Option, TypeSettings
 from ygg.hosts.base import Answer
-from ygg.journal import Note
+from ygg.journal import DRAINED, Note
 from ygg.keeper import Keeper
 from ygg.outages import Outages
 from ygg.stores.base import TaskStore, Unstorable
 from ygg.tasks import Json, Outcome, Status, Task
 
 log = logging.getLogger("ygg.dispatcher")
-
-#: What the error of a task says that a drain cut off; `ygg retry --drained` looks for it.
-DRAINED: Final = "drained"
 
 
 class Endings:

@@ -49,6 +49,9 @@ class Kind(StrEnum):
 #: As the reason of MISSED, and of HELD for one whose time has come: the task's own row can't be read.
 #: It stays as it is, and is left out until a dispatcher begins anew.
 DAMAGED: Final = "damaged"
+#: As the reason of BLOCKED and REOPENED: a drain cut the task off. Its error begins with it, and
+#: `ygg retry --drained` looks for that.
+DRAINED: Final = "drained"
 #: Kinds after which a claimed task no longer holds its slot.
 ENDS_ATTEMPT: Final = frozenset(
     {Kind.MISSED, Kind.CLOSED, Kind.BLOCKED, Kind.REOPENED, Kind.CANCELLED}

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from ygg.board import Board, Reason
 from ygg.fleet import Fleet
 from ygg.health import Mode
-from ygg.journal import ENDS_ATTEMPT, Event, Kind
+from ygg.journal import DRAINED, ENDS_ATTEMPT, Event, Kind
 from ygg.pins import bounds
 from ygg.stores.base import HostRow
 from ygg.tasks import PRIORITIES, Lane
@@ -91,6 +91,8 @@ class Metrics:
         self._running: dict[str, _Running] = {}
         #: Since when tasks wait that were not ready from their creation on, in seconds.
         self._returned: dict[str, float] = {}
+        #: Of each host, the tasks that were blocked there since the last that was answered.
+        self._blocked_in_a_row: dict[str, int] = {}
         self._accepted = _Children(
             Counter(
                 "ygg_tasks_accepted_total",
@@ -213,6 +215,10 @@ class Metrics:
     def violation(self) -> None:
         self._violations.inc()
 
+    def blocked_in_a_row(self, host: str) -> int:
+        """Tasks blocked there since the last that was answered; a drain's don't count."""
+        return self._blocked_in_a_row.get(host, 0)
+
     def absorb(self, events: Sequence[Event]) -> None:
         for event in events:
             match event.kind:
@@ -256,7 +262,11 @@ class Metrics:
         self._runs.labels(running.host).inc()
         if event.detail.get("strike"):
             self._failures.labels(running.host, event.reason).inc()
+        if event.kind is Kind.BLOCKED and event.reason != DRAINED:
+            before = self._blocked_in_a_row.get(running.host, 0)
+            self._blocked_in_a_row[running.host] = before + 1
         if event.kind is Kind.CLOSED:
+            self._blocked_in_a_row.pop(running.host, None)
             if event.detail.get("finish") == "length":
                 self._cut.labels(running.host, running.type).inc()
             wait = event.detail.get("server_wait_seconds")
@@ -273,8 +283,9 @@ class Metrics:
 class BoardCollector(Collector):
     """Gauges, read when scraped: none can be forgotten, none outlives its host.
 
-    `oldest` is set by whoever scrapes, just before: it comes from the store, which must not be
-    waited for here. `server` says how many tasks a host's server runs at once, if it does.
+    `oldest` and `blocked` are set by whoever scrapes, just before: they come from the store, which
+    must not be waited for here. `server` says how many tasks a host's server runs at once, if it
+    does; `in_a_row` how many were blocked there since the last answer.
     """
 
     def __init__(
@@ -286,14 +297,18 @@ class BoardCollector(Collector):
         memory: Callable[[], Mapping[str, int]],
         wall: Callable[[], float],
         server: Callable[[str], int | None] = lambda _: None,
+        in_a_row: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._board = board
+        self._in_a_row = in_a_row
         self._server = server
         self._memory = memory
         self._fleet = fleet
         self._host_rows = host_rows
         self._wall = wall
         self.oldest: Mapping[tuple[Lane, int], float] = {}
+        #: Blocked tasks: those that a drain cut off, and all others. None: not known yet.
+        self.blocked: tuple[int, int] | None = None
         #: Ends that sources must still be told, by source.
         self.untold: Mapping[str, int] = {}
         self.reloaded: tuple[bool, float] = (True, wall())
@@ -335,6 +350,13 @@ class BoardCollector(Collector):
             if type_ not in self._board.routes:
                 waiting.add_metric([type_, str(priority)], count)
         yield waiting
+        blocked = GaugeMetricFamily(
+            "ygg_tasks_blocked", "Tasks that need a person: to retry them, or to cancel.",
+            labels=["reason"],
+        )  # fmt: skip
+        for reason, count in zip((DRAINED, "other"), self.blocked or (), strict=False):
+            blocked.add_metric([reason], count)
+        yield blocked
         oldest = GaugeMetricFamily(
             "ygg_oldest_wait_seconds", "How long the oldest ready task waits.", labels=["priority"]
         )
@@ -385,6 +407,12 @@ class BoardCollector(Collector):
         paused = gauge("ygg_host_paused", "Whether a person paused the host.")
         limit = gauge("ygg_host_slots_limit", "How many tasks may run there at once.")
         active = gauge("ygg_host_slots_active", "How many run there now.")
+        available = gauge(
+            "ygg_host_slots_available", "Slots free now; of a shared card, those of all its hosts."
+        )
+        in_a_row = gauge(
+            "ygg_host_blocked_in_a_row", "Tasks blocked there since the last that was answered."
+        )
         least = gauge("ygg_host_slots_min", "The lower bound of the limit.")
         most = gauge("ygg_host_slots_max", "The upper bound of the limit.")
         pinned = gauge("ygg_host_slots_pinned", "Whether the limit is set by hand.")
@@ -394,6 +422,8 @@ class BoardCollector(Collector):
             paused.add_metric([name], host.paused is not None)
             active.add_metric([name], host.active)
             limit.add_metric([name], host.semaphore.slots.limit)
+            available.add_metric([name], host.semaphore.slots.available)
+            in_a_row.add_metric([name], self._in_a_row(name))
             settings = fleet.hosts.get(name)
             if settings is None:
                 continue
@@ -408,4 +438,4 @@ class BoardCollector(Collector):
         )
         for name, size in self._memory().items():
             memory.add_metric([name], size)
-        yield from (up, paused, limit, active, least, most, pinned, memory)
+        yield from (up, paused, limit, active, available, least, most, pinned, in_a_row, memory)

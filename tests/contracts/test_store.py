@@ -1150,6 +1150,26 @@ def test_overview_counts(place: Place) -> None:
     tell(place, story)
 
 
+def test_overview_counts_what_drains_blocked_however_many_other_errors_there_are(
+    place: Place,
+) -> None:
+    async def story(store: TaskStore) -> None:
+        assert (await store.overview()).drained == 0
+        for number in range(101):
+            await blocked(store, error=f"bad request {number}")
+        for error in (
+            "drained",
+            "drained: the dispatcher ended",
+            "draine",
+            "it drained",
+            "drainee",
+        ):
+            await blocked(store, error=error)
+        assert (await store.overview()).drained == 2
+
+    tell(place, story)
+
+
 def test_an_unknown_task_is_told(place: Place) -> None:
     async def story(store: TaskStore) -> None:
         with pytest.raises(UnknownTask, match="no task 'x': it was never accepted here"):

@@ -1082,6 +1082,7 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
                 "SCAN counts",
                 "SEARCH tasks USING COVERING INDEX tasks_unfinished (status=?)",
                 "SCAN errors USING COVERING INDEX errors_most",
+                "SEARCH errors USING PRIMARY KEY (error>? AND error<?)",
                 "SCAN outbox USING COVERING INDEX outbox_due",  # what is untold: little
             ],
             id="overview",

@@ -211,6 +211,8 @@ class Overview:
     held: Mapping[Held, int] = field(default_factory=dict)
     #: Blocked tasks by their error, the most frequent first.
     blocked: Mapping[str, int] = field(default_factory=dict)
+    #: Of the blocked tasks those that a drain cut off: nobody but a person sends them back.
+    drained: int = 0
     #: Tasks of which their source must still be told something, by source.
     untold: Mapping[str, int] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Final, TypeVar
 
 from ygg import lifecycle
-from ygg.journal import Event, Kind
+from ygg.journal import DRAINED, Event, Kind
 from ygg.stores.base import HostRow, Overview, Page, Posted, PostedEnd, Query
 from ygg.stores.operations import DUE, Due, Operations, Pruned
 from ygg.stores.shell import Shell, Views
@@ -196,6 +196,7 @@ class MemoryTables:
             by_status=dict(Counter(t.status for t in tasks)),
             held=dict(Counter(t.held for t in tasks if t.held is not None)),
             blocked=dict(most[:100]),
+            drained=sum(n for error, n in most if error.startswith(DRAINED)),
             untold=dict(Counter(posted.task.source or "" for posted, _ in self.outbox.values())),
         )
 

@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 from ygg import lifecycle
-from ygg.journal import Event, Kind, pack
+from ygg.journal import DRAINED, Event, Kind, pack
 from ygg.stores.base import HostRow, Overview, Page, Posted, PostedEnd, Query
 from ygg.stores.operations import DUE, Due, Pruned
 from ygg.stores.pruning import PIECE, forget_rows, forget_tasks
@@ -109,6 +109,10 @@ _UNFINISHED: Final = "SELECT status, count(*) FROM tasks WHERE status <> 'closed
 _COUNTS: Final = "SELECT what, word, number FROM counts WHERE number <> 0"
 _RUNNING: Final = "SELECT count(*) FROM tasks WHERE status = 'in_progress' AND status <> 'closed'"
 _ERRORS: Final = "SELECT error, number FROM errors ORDER BY number DESC, error LIMIT 100"
+# drained: by the errors' key; they are all that begin with the word
+_DRAINED: Final = (
+    "SELECT coalesce(sum(number), 0) FROM errors WHERE error >= ?1 AND error < ?1 || char(1114111)"
+)
 _ROWS: Final = "SELECT * FROM journal WHERE position > ? ORDER BY position LIMIT ?"
 _OF_STATUS: Final = "SELECT sequence FROM tasks WHERE status = ? LIMIT 1"
 _OF_PLACE: Final = (
@@ -389,10 +393,12 @@ class SqliteTables:
                 (row,) = self.connection.execute(_OF_ERROR, (error,)).fetchone() or ("?",)
                 raise DamagedRow("tasks", row, f"error holds {error!r}")
             errors[error] = _whole(times, "errors", error)
+        (drained,) = self.connection.execute(_DRAINED, (DRAINED,)).fetchone()
         return Overview(
             by_status=self._of(Status, counted["status"], _OF_STATUS),
             held=self._of(Held, counted["held"], _OF_HELD),
             blocked=errors,
+            drained=_whole(drained, "errors", DRAINED),
             untold=dict(self.connection.execute(_UNTOLD).fetchall()),
         )
 

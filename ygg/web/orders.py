@@ -11,7 +11,8 @@ from typing import Annotated, Final
 import msgspec
 
 from ygg.dispatcher import Dispatcher
-from ygg.endings import DRAINED, blocked_by_drain
+from ygg.endings import blocked_by_drain
+from ygg.journal import DRAINED
 from ygg.lifecycle import Refused, retried
 from ygg.stores.base import Query, UnknownTask
 from ygg.tasks import Status, Task

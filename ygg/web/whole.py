@@ -18,7 +18,7 @@ from ygg.dispatcher import Draining
 from ygg.fleetjson import Config, config_of
 from ygg.metrics import BoardCollector
 from ygg.shapes import DispatcherStatus
-from ygg.tasks import Lane
+from ygg.tasks import Lane, Status
 from ygg.web.parts import Parts
 from ygg.web.problems import Kind, store_problem
 from ygg.web.routes import STORE, Answer, Route, as_json
@@ -125,11 +125,14 @@ class WholeRoutes:
             log.warning("event=stale_scrape what=oldest_waits why=%r", trouble)
         else:
             self._collector.oldest = oldest
-        if self._dispatcher.sources:
-            overview, trouble = await self._parts.look(self._dispatcher.store.overview())
-            if overview is not None:
-                names = [source.name for source in self._dispatcher.sources]
-                self._collector.untold = {name: overview.untold.get(name, 0) for name in names}
+        overview, trouble = await self._parts.look(self._dispatcher.store.overview())
+        if overview is None:
+            log.warning("event=stale_scrape what=counts why=%r", trouble)
+        else:
+            names = [source.name for source in self._dispatcher.sources]
+            self._collector.untold = {name: overview.untold.get(name, 0) for name in names}
+            blocked = overview.by_status.get(Status.BLOCKED, 0)
+            self._collector.blocked = overview.drained, blocked - overview.drained
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
         encode, content_type = choose_encoder(",".join(filter(_has_number, accept.split(","))))
         return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
