@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -24,7 +24,7 @@ from autoscaler.dispatcher import (
 )
 from autoscaler.policy import Action, Reason
 from autoscaler.records import RESIZED, Record
-from autoscaler.sightings import Kind, Sighting, Sources
+from autoscaler.sightings import Kind, Sighting, Source, Sources
 from autoscaler.watch import ALERTS, Decided, Watch
 
 log = logging.getLogger("ygg.autoscaler")
@@ -90,6 +90,8 @@ class Loop:
         self._records = records
         self._holder = holder
         self._wall = wall
+        #: Sources that said what our own code fell over.
+        self._baffled: set[Source] = set()
         #: Of each host's sources, the trouble that the log has told of.
         self._told: dict[tuple[str, Kind], str] = {}
         #: Of hosts on which a person should look, why: each is said once.
@@ -103,11 +105,21 @@ class Loop:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sources.follow(self._take), name="sources")
                 group.create_task(self._decide_for_ever(), name="decisions")
-        finally:
+        except asyncio.CancelledError:
+            # Not after an error of ours: then its silence is told, as that of one that was killed.
             await self._leave()
+            raise
 
     def _take(self, sighting: Sighting) -> None:
-        self.watch.take(sighting)
+        """Whatever one source says, the others are heard."""
+        try:
+            self.watch.take(sighting)
+        except Exception as error:
+            if sighting.source not in self._baffled:
+                self._baffled.add(sighting.source)
+                log.exception("event=not_understood source=%s", sighting.source)
+            trouble = f"what it says can't be understood, for an error of ygg's own: {error!r}"
+            self.watch.take(replace(sighting, text="", trouble=trouble, is_absent=False))
 
     async def _decide_for_ever(self) -> None:
         loop, every = asyncio.get_running_loop(), self.watch.settings.decide_seconds
@@ -207,8 +219,10 @@ class Loop:
             self._alerted[decided.host] = decision.reason
             if decision.reason is not before:
                 log.warning(
-                    "event=alert host=%s limit=%d reason=%s",
+                    "event=alert host=%s limit=%d reason=%s why=%r futile_shrinks=%d",
                     decided.host, decided.signals.limit, decision.reason,
+                    decision.evidence.get("trouble", ""),
+                    decision.evidence.get("futile_shrinks", 0),
                 )  # fmt: skip
         said = self._untaken.pop(decided.host, None)
         if decision.action is Action.HOLD:

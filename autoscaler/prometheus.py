@@ -8,9 +8,8 @@ told by the samples, so a target that died there grows old here too.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -31,6 +30,11 @@ _PORTS: Final = {"http": 80, "https": 443}
 _ITS_OWN: Final = ("__name__", "instance", "job")
 _EXPORTED: Final = "exported_"
 _DISPATCHER: Final = Source(kind=Kind.DISPATCHER, url="")
+#: What a name tells of; all others are exporters'.
+_KINDS: Final[Mapping[str, Kind]] = {
+    **dict.fromkeys(QUEUE_NAMES, Kind.DISPATCHER),
+    **dict.fromkeys(ENGINE_NAMES, Kind.ENGINE),
+}
 
 
 class NoAnswer(Exception):
@@ -41,9 +45,12 @@ class NoAnswer(Exception):
 class Page:
     """What one target showed when it was last scraped."""
 
+    instance: str
     text: str
     #: By Prometheus's clock.
     at: float
+    #: What it tells of.
+    kinds: frozenset[Kind]
 
 
 class _Series(msgspec.Struct):
@@ -68,25 +75,29 @@ def query(seconds: float) -> str:
     return f'{{__name__=~"{names}"}}[{max(1, round(seconds))}s]'
 
 
-def read_pages(body: bytes) -> Mapping[str, Page]:
-    """The pages by the `instance` of their target. Raises NoAnswer."""
+def read_pages(body: bytes) -> Sequence[Page]:
+    """The pages of all targets. Raises NoAnswer."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.DecodeError as error:
         raise NoAnswer(f"what answers is no Prometheus ({error})") from error
     if answer.data is None or answer.status != "success":
         raise NoAnswer(f"Prometheus says: {answer.error or answer.status}")
-    instances: dict[str, list[_Series]] = {}
+    targets: dict[tuple[str, str], list[_Series]] = {}
     for series in answer.data.result:
         if series.values:
-            instances.setdefault(series.metric.get("instance", ""), []).append(series)
-    return {instance: _page(series) for instance, series in instances.items()}
+            # Where an instance is named by its host alone, several jobs have one of that name.
+            target = series.metric.get("instance", ""), series.metric.get("job", "")
+            targets.setdefault(target, []).append(series)
+    return [_page(instance, series) for (instance, _), series in targets.items()]
 
 
-def _page(series: Sequence[_Series]) -> Page:
+def _page(instance: str, series: Sequence[_Series]) -> Page:
     at = max(one.values[-1][0] for one in series)
     # What the last scrape did not have any more is of a scrape before it.
-    return Page("".join(_lines(one for one in series if one.values[-1][0] == at)), at)
+    last = [one for one in series if one.values[-1][0] == at]
+    kinds = frozenset(_KINDS.get(one.metric.get("__name__", ""), Kind.EXPORTER) for one in last)
+    return Page(instance, "".join(_lines(last)), at, kinds)
 
 
 def _lines(series: Iterable[_Series]) -> Iterator[str]:
@@ -102,27 +113,35 @@ def _lines(series: Iterable[_Series]) -> Iterator[str]:
         yield f"{name}{{{labels}}} {one.values[-1][1]}\n"
 
 
-def instance_of(url: str, instances: Collection[str]) -> str | None:
-    """The target with this address: HOST:PORT, or (where people name it so) the HOST alone."""
+def page_at(url: str, kind: Kind, pages: Iterable[Page]) -> Page | None:
+    """The page of this kind at this address: HOST:PORT, or (where people name it so) HOST alone.
+
+    Of several that are the same target, scraped by two jobs, the latest.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     named = f"[{host}]" if ":" in host else host
     port = parts.port or _PORTS.get(parts.scheme, 0)
-    return next((name for name in (f"{named}:{port}", host) if name in instances), None)
+    of_kind = [page for page in pages if kind in page.kinds]
+    for name in (f"{named}:{port}", host):
+        if found := [page for page in of_kind if page.instance == name]:
+            return max(found, key=lambda page: page.at)
+    return None
 
 
-def dispatcher_of(url: str, pages: Mapping[str, Page]) -> str:
-    """The target that is the dispatcher. Raises NoAnswer."""
-    having = [name for name, page in pages.items() if "ygg_host_slots_limit{" in page.text]
-    found = instance_of(url, having)
+def dispatcher_of(url: str, pages: Sequence[Page]) -> Page:
+    """The page that is the dispatcher's. Raises NoAnswer."""
+    having = [page for page in pages if Kind.DISPATCHER in page.kinds]
+    found = page_at(url, Kind.DISPATCHER, having)
     if found is not None:
         return found
-    if len(having) == 1:
-        return having[0]
-    if not having:
+    names = sorted({page.instance for page in having})
+    if len(names) == 1:
+        return max(having, key=lambda page: page.at)
+    if not names:
         raise NoAnswer("Prometheus has no metrics of the dispatcher: scrape its /metrics")
     raise NoAnswer(
-        f"Prometheus has {len(having)} dispatchers ({', '.join(sorted(having))}), and none is at "
+        f"Prometheus has {len(names)} dispatchers ({', '.join(names)}), and none is at "
         f"{url}: say which with --url"
     )
 
@@ -170,14 +189,16 @@ class PrometheusSources:
         loop = asyncio.get_running_loop()
         due = loop.time()
         async with open_session() as session:
-            for turn in itertools.count(1):
+            while True:
                 try:
                     pages = read_pages(await self._fetch(Client(session, self._url)))
                 except NoAnswer as error:
                     self._nothing(take, f"{self._url}: {error}")
                 else:
                     self._hand_on(take, pages, loop.time())
-                await asyncio.sleep(max(0.0, due + turn * self._scrape_seconds - loop.time()))
+                # What was missed is not made up for.
+                due = max(due + self._scrape_seconds, loop.time())
+                await asyncio.sleep(due - loop.time())
 
     async def _fetch(self, client: Client) -> bytes:
         """Raises NoAnswer."""
@@ -193,23 +214,23 @@ class PrometheusSources:
             )
         return body
 
-    def _hand_on(self, take: Taker, pages: Mapping[str, Page], now: float) -> None:
-        newest = max((page.at for page in pages.values()), default=0.0)
+    def _hand_on(self, take: Taker, pages: Sequence[Page], now: float) -> None:
+        newest = max((page.at for page in pages), default=0.0)
         if isinstance(self._dispatcher, str):
             try:
-                page = pages[dispatcher_of(self._dispatcher, pages)]
+                page = dispatcher_of(self._dispatcher, pages)
             except NoAnswer as error:
                 take(Sighting(source=_DISPATCHER, at=now, trouble=str(error)))
             else:
                 self._page(take, _DISPATCHER, page, now, newest)
         for source in self._sources:
-            instance = instance_of(source.url, pages)
-            if instance is None:
+            found = page_at(source.url, source.kind, pages)
+            if found is None:
                 # Not known to be absent: a server whose memory is full by design may be meant.
                 why = f"{self._url} has nothing of {source.url}: scrape it there"
                 take(Sighting(source=source, at=now, trouble=why))
             else:
-                self._page(take, source, pages[instance], now, newest)
+                self._page(take, source, found, now, newest)
 
     def _page(self, take: Taker, source: Source, page: Page, now: float, newest: float) -> None:
         """Hand it on, if it was scraped anew: the same again makes nothing younger."""

@@ -87,7 +87,7 @@ def read_gpu(text: str, device: int | None = None) -> GpuReading:
         raise NoReading(f"{name} says what can't be: {'; '.join(page.absurd)}")
     measured = [card for card in cards if card.memory_used_ratio is not None]
     # Of a card's parts (MIG) some exporters tell nothing, and of the whole everything.
-    is_whole = {card.number for card in measured} == {card.number for card in cards}
+    is_whole = {_chip(card) for card in measured} == {_chip(card) for card in cards}
     busy = (card.utilization_ratio for card in cards)
     full = (card.memory_used_ratio for card in cards)
     return GpuReading(
@@ -106,6 +106,11 @@ def _of_device(cards: Sequence[Card], device: int | None) -> Sequence[Card]:
     found = [card for card in cards if card.number == str(device)]
     # Some tell cards apart by UUID only: where there is just one, it is the one that is meant.
     return found or (cards if len(cards) == 1 and not cards[0].number else ())
+
+
+def _chip(card: Card) -> str:
+    """Which card it is or is a part of; some exporters tell them apart by UUID only."""
+    return card.number or card.label
 
 
 def _most(values: Iterable[float | None]) -> float | None:

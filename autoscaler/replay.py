@@ -16,7 +16,13 @@ from autoscaler.settings import Settings
 
 #: What they do was done before the evidence was recorded.
 IN_THE_EVIDENCE: Final = frozenset(
-    {"scrape_seconds", "memory_window_seconds", "trial_piece_seconds", "frozen_samples"}
+    {
+        "scrape_seconds",
+        "window_seconds",
+        "memory_window_seconds",
+        "trial_piece_seconds",
+        "frozen_samples",
+    }
 )
 #: What has nothing to do with decisions.
 NO_MATTER: Final = frozenset({"dry_run", "listen", "prometheus", "decide_seconds"})

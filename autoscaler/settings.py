@@ -9,8 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Final
 
 from ygg.tasks import Json
+
+#: Of PUT /v1/autoscaler.
+_DECIDE_SECONDS_MAX: Final = 3600.0
 
 
 class SettingsError(ValueError):
@@ -108,11 +112,26 @@ class Settings:
         self._in_order("scrape_seconds", "decide_seconds", "window_seconds")
         self._in_order("scrape_seconds", "memory_window_seconds", "window_seconds")
         self._in_order("scrape_seconds", "trial_piece_seconds", "window_seconds")
-        self._in_order("scrape_seconds", "stale_seconds")
+        # Two samples make a rate, and one that is missed is no reason to hold.
+        self._twice("scrape_seconds", "trial_piece_seconds")
+        self._twice("scrape_seconds", "stale_seconds")
+        if self.decide_seconds > _DECIDE_SECONDS_MAX:
+            raise SettingsError(
+                f"autoscaler.decide_seconds is {self.decide_seconds:g}: lower it to "
+                f"{_DECIDE_SECONDS_MAX:g} at most, for the dispatcher takes no longer interval"
+            )
         self._in_order("window_seconds", "trial_seconds_max")
         self._in_order("ceiling_seconds", "ceiling_seconds_max")
         self._in_order("ceiling_seconds", "no_gain_seconds_max")
         self._in_order("trial_doubt_errors", "trial_errors")
+
+    def _twice(self, low: str, high: str) -> None:
+        least, most = getattr(self, low), getattr(self, high)
+        if 2 * least > most:
+            raise SettingsError(
+                f"autoscaler.{low} is {least:g} and autoscaler.{high} is {most:g}: "
+                f"the second must be at least twice the first; lower {low}, or raise {high}"
+            )
 
     def _in_order(self, *names: str) -> None:
         for low, high in itertools.pairwise(names):

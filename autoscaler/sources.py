@@ -7,8 +7,8 @@ left to readings.py.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,7 +16,7 @@ import aiohttp
 
 from autoscaler.dispatcher import Dispatcher, Unreached
 from autoscaler.sightings import Kind, Sighting, Source, Taker
-from ygg.faults import Cause, Failure
+from ygg.faults import Failure
 from ygg.hosts.blame import apart
 from ygg.hosts.http import BODY_BYTES_MAX, Client, open_session
 from ygg.secrets import SecretError, resolve_secret
@@ -29,8 +29,9 @@ _BUNCH: Final = 50
 ABSENT_SECONDS: Final = 60.0
 #: Longer than the usual time between two scrapes: connections outlive it.
 _IDLE_SECONDS: Final = 15.0
-#: Answers that mean "no such page here". A key that is refused says nothing of the page behind it.
-_ABSENT: Final = frozenset({Cause.NO_MODEL, Cause.UNSUPPORTED, Cause.BAD_REQUEST, Cause.MALFORMED})
+#: Answers that mean "no such page here", where they come twice in a row: a server that just starts,
+#: or a proxy before it, says so too. llama.cpp says 501 where it was started without --metrics.
+_ABSENT: Final = (404, 405, 501)
 
 
 class WebSources:
@@ -76,11 +77,13 @@ class WebSources:
         self, session: aiohttp.ClientSession, source: Source, first: float, take: Taker
     ) -> None:
         loop = asyncio.get_running_loop()
-        due, failures = loop.time() + first, 0
+        due, failures, was_absent = loop.time() + first, 0, False
         place = _Place(session, source)
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
             sighting = await self._look(place)
+            is_absent, was_absent = sighting.is_absent and was_absent, sighting.is_absent
+            sighting = replace(sighting, is_absent=is_absent)
             take(sighting)
             failures = failures + 1 if sighting.trouble and not sighting.is_absent else 0
             # One that is missed once is asked again in its turn, one that is dead less often.
@@ -99,10 +102,8 @@ class WebSources:
         except SecretError as error:
             return Sighting(source=source, at=loop.time(), trouble=str(error))
         except Failure as failure:
-            # llama.cpp says 501 where it was started without --metrics.
-            is_absent = source.kind is Kind.ENGINE and (
-                failure.cause in _ABSENT or f"{path} with 501" in failure.message
-            )
+            answers = (f"answered {path} with {status}" for status in _ABSENT)
+            is_absent = source.kind is Kind.ENGINE and any(a in failure.message for a in answers)
             why = apart(failure)[0].removeprefix(f"{root}: ")
             return Sighting(
                 source=source, at=loop.time(), trouble=f"{root}: {why}", is_absent=is_absent
@@ -140,11 +141,13 @@ async def follow_dispatcher(dispatcher: Dispatcher, take: Taker, every: float) -
     loop = asyncio.get_running_loop()
     source = Source(kind=Kind.DISPATCHER, url="")
     due = loop.time()
-    for turn in itertools.count(1):
+    while True:
         try:
             text = await dispatcher.metrics()
         except Unreached as error:
             take(Sighting(source=source, at=loop.time(), trouble=str(error)))
         else:
             take(Sighting(source=source, at=loop.time(), text=text))
-        await asyncio.sleep(max(0.0, due + turn * every - loop.time()))
+        # What was missed is not made up for: it would be asked without a pause.
+        due = max(due + every, loop.time())
+        await asyncio.sleep(due - loop.time())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from autoscaler.readings import NoReading, read_engine
+from tests.autoscaler import pages
 from ygg.exporters import DIALECTS, Card, read_page, samples
 
 pytestmark = pytest.mark.pure
@@ -153,6 +157,26 @@ _LINES = st.builds(
 def test_whatever_the_page_a_card_is_within_bounds(page: str) -> None:
     for card in read_page(page).cards:
         check_bounds(card)
+
+
+def test_a_line_that_the_librarys_parser_falls_over_is_left_out() -> None:
+    page = pages.ours() + 'ygg_gpu_up{gpu="0",  ="x"} 1\n'
+    assert read_page(page).cards == read_page(pages.ours()).cards
+
+
+_REAL = [pages.ours(), pages.server("vllm"), *(pages.exporter(n) for n in ("dcgm", "nvitop"))]
+
+
+@given(st.data(), st.sampled_from(_REAL), st.integers(1, 4))
+def test_no_page_is_too_broken_to_be_looked_at(data: st.DataObject, page: str, times: int) -> None:
+    """Real ones, with some places overwritten."""
+    for _ in range(times):
+        at = data.draw(st.integers(0, len(page)))
+        page = page[:at] + data.draw(st.text('{}"=, \n\\#x1', max_size=4)) + page[at + 3 :]
+    for card in read_page(page).cards:
+        check_bounds(card)
+    with suppress(NoReading):
+        read_engine(page)
 
 
 def check_bounds(card: Card) -> None:

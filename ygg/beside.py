@@ -11,8 +11,10 @@ and imports nothing of the autoscaler.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from typing import Final
 
 from autoscaler.dispatcher import HostAnswer, HostOrder, Order, OrderAnswer, Refused, Unreached
 from autoscaler.exposition import LoopCollector
@@ -29,6 +31,10 @@ from ygg.stores.base import StoreError
 
 log = logging.getLogger("ygg.autoscaler")
 
+#: After an error of its own it starts again, the later the more often that was.
+_PAUSE_SECONDS: Final = 15.0
+_PAUSE_SECONDS_MAX: Final = 300.0
+
 
 def autoscale(fleet: Fleet) -> Beside:
     """The loop for a fleet, to be run by its dispatcher. Raises SettingsError."""
@@ -42,11 +48,18 @@ def autoscale(fleet: Fleet) -> Beside:
             loop = Loop(watch, sources, dispatcher, recorder, holder=holder_name(), wall=time.time)
             inside.registry.register(LoopCollector(loop.standing, loop.watch))
             log.info("event=autoscaling hosts=%d dry_run=%s", len(watch.hosts), settings.dry_run)
-            try:
-                await loop.run()
-            except Exception:
-                # A bug of the autoscaler's must not end the dispatcher, which works without.
-                log.exception("event=autoscaler_failed effect='limits stay where they are'")
+            pause = _PAUSE_SECONDS
+            while True:
+                try:
+                    await loop.run()
+                except Exception:
+                    # A bug of the autoscaler's must not end the dispatcher, which works without.
+                    log.exception(
+                        "event=autoscaler_failed again_in=%g effect='limits stay where they are'",
+                        pause,
+                    )
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _PAUSE_SECONDS_MAX)
 
     return run
 

@@ -212,8 +212,8 @@ def _samples(
             for family in text_string_to_metric_families(line + "\n"):
                 for sample in family.samples:
                     yield sample.name, sample.labels, sample.value
-        except ValueError:
-            continue
+        except (ValueError, LookupError, AttributeError, TypeError):
+            continue  # the library's parser falls over some lines in ways of its own
 
 
 def _identity(labels: Mapping[str, str]) -> str:

@@ -94,6 +94,7 @@ def kept(folder: Path, *records: Record) -> Path:
             "",
         ),
         (("replay", ".", "--set", "frozen_samples=9"), 2, "was recorded with it"),
+        (("replay", ".", "--set", "window_seconds=90"), 2, "was recorded with it"),
         (("replay", ".", "--set", "dry_run=true"), 2, "does not change what is decided"),
         (("replay", "."), 1, "no decisions are recorded there"),
         (("replay", ".", "--host", "h"), 1, "no decisions about 'h' are recorded there"),

@@ -318,6 +318,40 @@ def test_trouble_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture
     assert len([s for s in said if "event=alert host=h" in s]) == 1
 
 
+def test_an_error_of_ours_in_one_source_ends_nothing_else(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def falls_over(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("autoscaler.watch.read_gpu", falls_over)
+    world = story(World(), passing(200))
+    assert len(world.reasons) > 10
+    assert (
+        "an error of ygg's own: RuntimeError('a bug')"
+        in world.watch.hosts["h"].troubles[Kind.EXPORTER]
+    )
+    said = [record for record in caplog.records if "not_understood" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].exc_info
+
+
+def test_who_ends_by_an_error_does_not_say_that_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(world: World) -> None:
+        await world.passes(20)
+        monkeypatch.setattr(world.watch, "decide", lambda _: 1 / 0)
+        await world.passes(20)
+
+    world = story(World(), tell)
+    assert not any(order.leaves for order in world.orders)
+
+
+def test_an_alert_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    story(World(broken={"exporter"}), passing(100))
+    [alert] = [r.getMessage() for r in caplog.records if "event=alert" in r.getMessage()]
+    assert "reason=gpu_stale why='it is broken'" in alert
+
+
 # -- model servers' own metrics ------------------------------------------------------------------
 
 VLLM = "hosts: {h: {url: 'http://h:8000/v1', api: openai, model: m, slots: {start: 2, max: 4}}}"

@@ -414,6 +414,9 @@ def test_memory_that_never_falls_leaves_more_room_for_the_next_task() -> None:
     [
         ({"memory_high_ratio": 0.99}, "memory_urgent_ratio"),
         ({"scrape_seconds": 30.0}, "decide_seconds"),
+        ({"scrape_seconds": 8.0}, "trial_piece_seconds"),
+        ({"scrape_seconds": 5.0, "stale_seconds": 9.0}, "stale_seconds"),
+        ({"decide_seconds": 7200.0, "window_seconds": 7200.0, "trial_seconds_max": 7200.0}, "3600"),
         ({"ceiling_seconds": 1300.0}, "ceiling_seconds_max"),
         ({"colour": 1}, "colour"),
     ],

@@ -11,13 +11,14 @@ import pytest
 from autoscaler.dispatcher import Dispatcher, Order, OrderAnswer
 from autoscaler.prometheus import (
     NoAnswer,
+    Page,
     PrometheusSources,
     dispatcher_of,
-    instance_of,
+    page_at,
     query,
     read_pages,
 )
-from autoscaler.readings import read_gpu, read_hosts, read_queue
+from autoscaler.readings import read_engine, read_gpu, read_hosts, read_queue
 from autoscaler.sightings import Kind, Sighting, Source
 from tests.autoscaler import pages
 from tests.autoscaler.test_sources import Seen
@@ -44,9 +45,13 @@ def answer(targets: Mapping[str, tuple[float, str]], **more: str) -> bytes:
     ).encode()
 
 
+def pages_of(targets: Mapping[str, tuple[float, str]]) -> Mapping[str, Page]:
+    return {page.instance: page for page in read_pages(answer(targets))}
+
+
 def test_a_target_is_read_like_the_page_that_it_is() -> None:
-    found = read_pages(
-        answer({"fenrir:9400": (100.0, pages.exporter("dcgm")), "y:1": (99.0, pages.dispatcher())})
+    found = pages_of(
+        {"fenrir:9400": (100.0, pages.exporter("dcgm")), "y:1": (99.0, pages.dispatcher())}
     )
     assert read_gpu(found["fenrir:9400"].text, 0) == read_gpu(pages.exporter("dcgm"), 0)
     assert read_queue(read_hosts(found["y:1"].text), ("h",)) == read_queue(
@@ -59,7 +64,7 @@ def test_labels_that_prometheus_has_renamed_have_their_own_names_again() -> None
     renamed = answer({"y:1": (1.0, pages.dispatcher())}).replace(
         b'"host": "h"', b'"host": "machine-7", "exported_host": "h"'
     )
-    assert set(read_hosts(read_pages(renamed)["y:1"].text)) == {"h"}
+    assert set(read_hosts(read_pages(renamed)[0].text)) == {"h"}
 
 
 def test_a_line_that_the_last_scrape_did_not_have_is_not_there() -> None:
@@ -67,7 +72,7 @@ def test_a_line_that_the_last_scrape_did_not_have_is_not_there() -> None:
     for series in old["data"]["result"]:
         if "utilization" in series["metric"]["__name__"]:
             series["values"] = [[70.0, "0.1"]]
-    page = read_pages(json.dumps(old).encode())["f:1"]
+    page = read_pages(json.dumps(old).encode())[0]
     assert read_gpu(page.text).util is None
     assert read_gpu(page.text).memory == 0.75
 
@@ -86,21 +91,50 @@ def test_what_is_no_answer_is_told(body: bytes, why: str) -> None:
         read_pages(body)
 
 
-def test_a_target_is_known_by_its_address_or_by_its_machine() -> None:
-    assert (
-        instance_of("http://fenrir:9400/metrics", {"fenrir:9400", "fenrir:9836"}) == "fenrir:9400"
-    )
-    assert instance_of("http://fenrir:9400/metrics", {"fenrir"}) == "fenrir"
-    assert instance_of("https://fenrir/metrics", {"fenrir:443"}) == "fenrir:443"
-    assert instance_of("http://[::1]:9400/metrics", {"[::1]:9400"}) == "[::1]:9400"
-    assert instance_of("http://fenrir:9400/metrics", {"fenrir:9836"}) is None
+def found_at(url: str, kind: Kind, texts: Mapping[str, str]) -> str | None:
+    """Which of the targets, by its instance."""
+    pages_there = read_pages(answer({name: (1.0, text) for name, text in texts.items()}))
+    found = page_at(url, kind, pages_there)
+    return None if found is None else found.instance
+
+
+@pytest.mark.parametrize(
+    ("url", "there", "found"),
+    [
+        ("http://fenrir:9400/metrics", ["fenrir:9400", "fenrir:9836"], "fenrir:9400"),
+        ("http://fenrir:9400/metrics", ["fenrir"], "fenrir"),
+        ("https://fenrir/metrics", ["fenrir:443"], "fenrir:443"),
+        ("http://[::1]:9400/metrics", ["[::1]:9400"], "[::1]:9400"),
+        ("http://fenrir:9400/metrics", ["fenrir:9836"], None),
+    ],
+)
+def test_a_target_is_known_by_its_address_or_by_its_machine(
+    url: str, there: list[str], found: str | None
+) -> None:
+    assert found_at(url, Kind.EXPORTER, dict.fromkeys(there, pages.ours())) == found
+    assert found_at(url, Kind.ENGINE, dict.fromkeys(there, pages.ours())) is None
+
+
+def test_targets_of_one_name_are_told_apart_by_their_job_and_by_what_they_tell() -> None:
+    """`instance` relabelled to the machine's name: its exporter and its vLLM have the same one."""
+    card = json.loads(answer({"skadi": (1.0, pages.ours())}))["data"]["result"]
+    engine = answer({"skadi": (3.0, pages.server("vllm"))}).replace(b'"job": "ygg"', b'"job": "v"')
+    both = [*card, *json.loads(engine)["data"]["result"]]
+    found = read_pages(json.dumps({"status": "success", "data": {"result": both}}).encode())
+    page = page_at("http://skadi:9836/metrics", Kind.EXPORTER, found)
+    assert page is not None
+    assert (read_gpu(page.text).memory, page.at) == (0.75, 1.0)
+    page = page_at("http://skadi:8000/metrics", Kind.ENGINE, found)
+    assert page is not None
+    assert (read_engine(page.text).kv, page.at) == (0.4713, 3.0)
+    assert page_at("http://skadi:8000/metrics", Kind.ENGINE, found[:1]) is None
 
 
 def test_the_dispatcher_is_the_only_one_or_the_one_that_is_named() -> None:
     one = read_pages(answer({"a:1": (1.0, pages.dispatcher()), "b:1": (1.0, pages.ours())}))
-    assert dispatcher_of("http://elsewhere:8765", one) == "a:1"
+    assert dispatcher_of("http://elsewhere:8765", one).instance == "a:1"
     two = read_pages(answer({"a:1": (1.0, pages.dispatcher()), "b:1": (1.0, pages.dispatcher())}))
-    assert dispatcher_of("http://b:1", two) == "b:1"
+    assert dispatcher_of("http://b:1", two).instance == "b:1"
     with pytest.raises(NoAnswer, match="2 dispatchers"):
         dispatcher_of("http://c:1", two)
     with pytest.raises(NoAnswer, match="no metrics of the dispatcher"):

@@ -106,6 +106,15 @@ def test_the_digits_are_those_of_the_cards_and_not_of_counters() -> None:
     assert read_gpu(page).digits != read_gpu(pages.ours(used=6.1e9)).digits
 
 
+def test_cards_that_only_a_uuid_tells_apart_are_several() -> None:
+    page = "".join(
+        f'nvidia_smi_utilization_gpu_ratio{{uuid="{uuid}"}} 0.3\n' for uuid in ("aaaa", "bbbb")
+    )
+    one = 'nvidia_smi_memory_used_bytes{{uuid="{0}"}} 1e9\nnvidia_smi_memory_total_bytes{{uuid="{0}"}} 8e9\n'
+    assert read_gpu(page + one.format("aaaa")).memory is None, "the other may be the fullest"
+    assert read_gpu(page + one.format("aaaa") + one.format("bbbb")).memory == 0.125
+
+
 # -- model servers -------------------------------------------------------------------------------
 
 

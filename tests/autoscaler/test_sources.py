@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -10,10 +11,11 @@ import pytest
 
 from autoscaler.dispatcher import Order, OrderAnswer, Unreached
 from autoscaler.sightings import Kind, Sighting, Source
-from autoscaler.sources import WebSources
+from autoscaler.sources import WebSources, follow_dispatcher
 from tests import bad_servers
 from tests.autoscaler import pages
 from tests.bad_servers import FakeServer
+from tests.worlds import run_virtual
 
 KEY = "sk-very-secret-key-of-a-server"
 
@@ -175,10 +177,48 @@ def test_a_model_server_without_metrics_is_known_to_have_none(status: int) -> No
         async with FakeServer(paths={"/metrics": (status, body)}) as server:
             source = Source(kind=Kind.ENGINE, url=f"{server.url}/metrics")
             async with following(source) as seen:
-                await seen.until(lambda _: bool(seen.of(source)))
-            assert seen.of(source)[0].is_absent
+                await seen.until(lambda _: len(seen.of(source)) > 1)
+            first, second = seen.of(source)[:2]
+            assert (first.is_absent, second.is_absent) == (False, True), "once is no proof"
+            assert first.trouble
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("status", [204, 302, 400, 404, 503, 999])
+def test_only_a_page_that_is_missing_twice_in_a_row_says_what_kind_of_server_it_is(
+    status: int,
+) -> None:
+    async def story() -> None:
+        async with FakeServer(paths={"/metrics": (status, b"what a proxy says")}) as server:
+            source = Source(kind=Kind.ENGINE, url=f"{server.url}/metrics")
+            async with following(source) as seen:
+                await seen.until(lambda _: len(seen.of(source)) > 1)
+            absent = [sighting.is_absent for sighting in seen.of(source)[:2]]
+            assert absent == [False, status == 404]
+
+    asyncio.run(story())
+
+
+def test_a_dispatcher_that_hung_is_not_asked_for_all_that_was_missed() -> None:
+    asked: list[float] = []
+
+    class Hung(Page):
+        async def metrics(self) -> str:
+            asked.append(asyncio.get_running_loop().time())
+            if len(asked) < 50:
+                await asyncio.sleep(10)
+            return await super().metrics()
+
+    async def story() -> None:
+        task = asyncio.create_task(follow_dispatcher(Hung(), lambda _: None, 5.0))
+        await asyncio.sleep(600)
+        task.cancel()
+
+    run_virtual(story())
+    pauses = [after - before for before, after in itertools.pairwise(asked[50:])]
+    assert pauses
+    assert min(pauses) >= 5.0
 
 
 def test_a_model_server_that_loads_is_not_yet_known() -> None:

@@ -50,7 +50,8 @@ async def look_at(
 def silent(what: str, hosts: Sequence[HostSettings], place: str) -> Finding:
     """An exporter that does not answer: wrong where the file names it, else only missed."""
     remedy = (
-        "start an exporter there (`ygg-gpu-exporter`), or write where one is at "
+        "start an exporter there (`ygg-gpu-exporter`; for another machine to reach it, with "
+        "`--listen 0.0.0.0:9836`), or write where one is at "
         f"{place}: `gpu: {{exporter: URL}}`"
     )
     if any(host.gpu.exporter is not None for host in hosts):
