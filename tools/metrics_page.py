@@ -28,13 +28,11 @@ _TOP: Final = """\
 Prometheus reads the dispatcher at `/metrics` of its address, the cards of each GPU host where
 [`ygg-gpu-exporter`](command-line.md#ygg-gpu-exporter) runs, and [the autoscaler](autoscaler.md):
 
-```text
-scrape_configs:
-  - job_name: ygg
-    static_configs: [{targets: ["localhost:8765", "localhost:8766"]}]
-  - job_name: gpus
-    static_configs: [{targets: ["surtr:9836", "fenrir:9836", "skadi:9836"]}]
+```sh
+ygg prometheus targets --output /etc/prometheus/targets/ygg.json
 ```
+
+writes where they are; [Prometheus](prometheus.md) has the rest: scrape configuration, rules, alerts.
 
 From another machine the dispatcher wants [a token](security.md#tokens). The exporter knows none:
 `--listen 0.0.0.0:9836` shows the cards to everybody who reaches that address, so close it to

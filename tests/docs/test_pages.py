@@ -163,7 +163,8 @@ def test_every_metric_that_a_page_names_is_one() -> None:
         re.findall(r"^\| `(ygg_\w+)`", (DOCS / "metrics.md").read_text("utf-8"), re.MULTILINE)
     )
     for page in PAGES:
-        named = set(re.findall(r"\bygg_[a-z]+_\w+", page.read_text("utf-8")))
+        # After a colon it is part of a recorded name: tests/prometheus looks after those.
+        named = set(re.findall(r"(?<!:)\bygg_[a-z]+_\w+", page.read_text("utf-8")))
         assert {name for name in named if not re.search(r"[A-Z0-9]", name)} - there == set(), page
 
 
