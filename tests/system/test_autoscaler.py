@@ -40,7 +40,7 @@ pytestmark = pytest.mark.system
 #: The rule's own, shortened: a window is 3 s, an interval 1 s.
 SHORT = (
     "autoscaler: {listen: '127.0.0.1:0', scrape_seconds: 1, decide_seconds: 1, stale_seconds: 5, "
-    "memory_window_seconds: 1, window_seconds: 3, trial_piece_seconds: 1, "
+    "memory_window_seconds: 1, window_seconds: 4, trial_piece_seconds: 2, "
     "shrink_cooldown_seconds: 1, growth_after_shrink_seconds: 2, growth_after_growth_seconds: 2, "
     # The stand-in says the same until it is told otherwise.
     "frozen_samples: 1000}\n"
