@@ -17,7 +17,7 @@ from tests.worlds import World, draft, fleet, run_virtual, world
 from ygg.faults import Cause, Failure
 from ygg.fleet import Fleet
 from ygg.journal import Kind, Note
-from ygg.sources.base import Refused
+from ygg.sources.base import Died, Garbage, Locked, Refused, SourceError, TimedOut
 from ygg.sourcing import Places, Sourcing
 from ygg.stores.base import TaskStore
 from ygg.stores.memory import MemoryStore
@@ -228,6 +228,98 @@ def test_one_issue_that_can_not_be_told_holds_up_no_other() -> None:
             await s.until(lambda: tracker.issues["bd-1"].status == "closed", within=600.0)
             assert s.sourcing.standing.refused == {}
             assert len(s.w.servers["h"].asked) == 2
+
+    run_virtual(story())
+
+
+NO_ANSWER = {"where": "bd comments add", "way_out": "look at it"}
+
+
+@pytest.mark.parametrize("error", [TimedOut, Died, Locked, Garbage])
+def test_one_issue_whose_telling_comes_to_nothing_holds_up_neither_looks_nor_others(
+    error: type[SourceError],
+) -> None:
+    async def story() -> None:
+        tracker = project(bd_1={})
+        tracker.deaf["bd-1"] = error("no answer", **NO_ANSWER)
+        async with sourced(tracker) as s:
+            await s.until(lambda: "tell bd-1" in tracker.asked)
+            tracker.has("bd-2", priority=0)
+            await s.until(lambda: tracker.issues["bd-2"].status == "closed", within=5.0)
+            assert s.sourcing.standing.trouble is None
+            tracker.deaf.clear()
+            await s.until(lambda: tracker.issues["bd-1"].status == "closed", within=600.0)
+            assert len(tracker.issues["bd-1"].comments) == 1
+
+    run_virtual(story())
+
+
+def test_an_answer_that_can_not_be_read_is_put_off_and_is_no_trouble_of_the_tracker() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={})
+        async with sourced(tracker) as s:
+            s.w.answers.unreadable = cast(set[str], Everything())
+            await s.until(lambda: "bd-1" in s.sourcing.standing.refused)
+            assert "Input/output error" in s.sourcing.standing.refused["bd-1"]
+            assert s.sourcing.standing.trouble is None
+            tracker.has("bd-2", labels=("bug",))
+            looks = tracker.asked.count("ready")
+            await s.until(lambda: tracker.asked.count("ready") > looks, within=5.0)
+            s.w.answers.unreadable = set()
+            await s.until(lambda: tracker.issues["bd-1"].status == "closed")
+
+    run_virtual(story())
+
+
+class Everything:
+    def __contains__(self, one: object) -> bool:
+        return True
+
+
+def test_an_issue_that_can_not_be_claimed_takes_no_place_of_one_that_can() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={"priority": 0}, bd_2={"priority": 1}, bd_3={}, bd_4={})
+        tracker.unclaimable = {"bd-1": "validation failed"}
+        tracker.has("bd-2", fault="priority: Expected int <= 4 in 7")
+        async with sourced(tracker) as s:
+            await s.until_issues(bd_3="closed", bd_4="closed")
+            assert s.sourcing.standing.unclaimed == {"bd-1": "validation failed"}
+            tracker.unclaimable = {}
+            tracker.has("bd-2", fault="")
+            await s.until_issues(bd_1="closed", bd_2="closed")
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("error", [Refused, TimedOut])
+def test_one_issue_that_can_not_be_handed_back_holds_up_no_other(error: type[SourceError]) -> None:
+    async def story() -> None:
+        tracker = project(bd_9={"status": "in_progress", "assignee": ACTOR})
+        tracker.kept["bd-9"] = error("a hook says no", **NO_ANSWER)
+        async with sourced(tracker) as s:
+            await s.until(lambda: "hand_back" in tracker.asked)
+            for number in range(20):
+                tracker.has(f"bd-1{number:02}")
+            ids = [one for one in tracker.issues if one != "bd-9"]
+            await s.until(
+                lambda: {tracker.issues[one].status for one in ids} == {"closed"}, within=120
+            )
+            assert tracker.asked.count("hand_back") < 4
+            tracker.kept.clear()
+            await s.until(lambda: tracker.issues["bd-9"].status != "in_progress", within=700)
+
+    run_virtual(story())
+
+
+def test_what_a_person_holds_here_is_handed_back_at_once() -> None:
+    async def story() -> None:
+        tracker = project(bd_1={}, bd_2={})
+        async with sourced(tracker) as s:
+            s.w.servers["h"].hold = asyncio.Event()
+            await s.until_issues(bd_1="in_progress", bd_2="in_progress")
+            await s.w.store.hold(s.task("bd-2").id, why=Held.BY_HAND, now=s.w.clock.wall())
+            await s.until(lambda: tracker.issues["bd-2"].status == "open", within=5.0)
+            s.w.servers["h"].hold.set()
 
     run_virtual(story())
 

@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import looptime
 
+from ygg.artifacts import ArtifactError
 from ygg.assignment import assign
 from ygg.checker import Checker
 from ygg.dispatcher import Dispatcher
@@ -304,6 +306,8 @@ class Answers:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.failing: Exception | None = None
+        #: Paths that can't be read now.
+        self.unreadable: set[str] = set()
 
     async def write(self, task_id: str, text: str, thinking: str, day: date) -> str:
         await self.probe()
@@ -311,6 +315,8 @@ class Answers:
         return f"{day}/{task_id}.md"
 
     async def read(self, path: str) -> str:
+        if path in self.unreadable:
+            raise ArtifactError("open", Path(path), OSError(5, "Input/output error"))
         return self.texts[path.partition("/")[2].removesuffix(".md")]
 
     async def probe(self) -> None:

@@ -1,8 +1,9 @@
-"""Feeds a source's issues into the store, claims ahead for them, and tells the source of ends.
+"""Feeds a source's issues into the store, and claims ahead for them.
 
 One thing after another: look, carry out what follows (plan.py), claim, tell. What is wrong with the
 source holds up nobody else: tasks that wait for it stay where they are, what it must be told stays
-posted. What a look means is left to `plan`, what an end is told as to `telling`.
+posted; and what is wrong with one issue holds up no other. What a look means is left to `plan`,
+telling of ends to `reporting`.
 """
 
 from __future__ import annotations
@@ -10,22 +11,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ygg.artifacts import ArtifactError, NoArtifact
 from ygg.journal import Event, Kind
 from ygg.lifecycle import Refused as NotAllowed
 from ygg.lines import printable
 from ygg.ports import Answers, Clock
-from ygg.sources.base import Garbage, Issue, Refused, SourceError, Standing, TaskSource
+from ygg.reporting import Reporting, Told
+from ygg.sources.base import (
+    Garbage,
+    Issue,
+    Missing,
+    NoProject,
+    Refused,
+    SourceError,
+    Standing,
+    TaskSource,
+    WrongVersion,
+)
 from ygg.sources.issues import Offer, Taking
 from ygg.sources.known import Known
-from ygg.sources.marks import Mark, mark_of, settled
 from ygg.sources.plan import Edit, Look, Plan, claims, plan, unexplained, unneeded
-from ygg.sources.telling import COMMENT_BYTES_MAX, cut_from, end_of, report_of
-from ygg.stores.base import Posted, StoreError, TaskStore, UnknownTask
+from ygg.stores.base import StoreError, TaskStore, UnknownTask
 from ygg.tasks import Held, Status, Task, new_id
 
 log = logging.getLogger("ygg.sources")
@@ -33,15 +41,12 @@ log = logging.getLogger("ygg.sources")
 #: Seconds until a source that could not be asked is asked again: at first, and at most.
 _AGAIN_FIRST: Final = 1.0
 _AGAIN_LONGEST: Final = 60.0
-#: The same of an end that the source refused to hear of, though it answers.
-_REFUSED_FIRST: Final = 5.0
-_REFUSED_LONGEST: Final = 600.0
+#: The same of an issue that could not be handed back.
+_KEPT_SECONDS: Final = 600.0
 #: Seconds after which a look is not put off any more.
 _LOOK_SECONDS: Final = 10.0
 #: Characters of an id that the log shows.
 _SHOWN: Final = 100
-#: Seconds for which a source's answers may be from before it was told something.
-_ENDS_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,19 +84,20 @@ class Sourcing:
         self.standing = standing or Standing(name=source.name)
         self._source = source
         self._store = store
-        self._answers = answers
         self._clock = clock
         self._taking = taking
         self._places = places
-        self._review = review
         self._chance = chance
         self._news = asyncio.Event()
         self._known = Known()
         self._look_due = True
         #: Since the last look somebody else may have been at it.
         self._others_changed = True
-        #: Ends that were told, by issue, until the source shows them; and when that was.
-        self._ends: dict[str, tuple[Mark, float]] = {}
+        self._reporting = Reporting(
+            source, store, answers, clock, review=review, standing=self.standing
+        )
+        #: Issues that could not be handed back, and when that is to be tried again.
+        self._kept: dict[str, float] = {}
         #: What could not be told is to be tried at once when it answers: it was away, or we were.
         self._was_away = True
         store.follow(self._hear)
@@ -99,6 +105,12 @@ class Sourcing:
     def _hear(self, events: Sequence[Event]) -> None:
         if self._known.hear(events):
             self._news.set()
+        # What a person holds is to be handed back; who holds for the source is us.
+        if any(
+            e.kind is Kind.HELD and e.reason != Held.FOR_SOURCE and self._known.has(e.task)
+            for e in events
+        ):
+            self._look_due = self._others_changed = True
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -111,7 +123,7 @@ class Sourcing:
                 self._news.clear()
                 try:
                     due = await self._turn()
-                except (SourceError, StoreError, ArtifactError) as error:
+                except (SourceError, StoreError) as error:
                     self._in_trouble(str(error))
                     self._was_away = True
                     self._known.forget()
@@ -145,11 +157,15 @@ class Sourcing:
         """All that there is to do now. Returns when the next end is due to be told again."""
         while True:
             claimed = await self._claim()
-            told = await self._tell()
+            told = await self._reporting.tell()
+            if told in (Told.TOLD, Told.UNANSWERED):
+                # What waited for this one may be ready now; or nothing can be asked at all.
+                self._look_due = True
             # One look after many ends; but whoever ends tasks all the time must not put it off.
-            if self._look_due and (not told or self._is_long_ago()):
+            at_leisure = told is not Told.TOLD or self._is_long_ago()
+            if self._look_due and at_leisure:
                 await self._look()
-            elif not (claimed or told):
+            elif not claimed and told is Told.NOTHING:
                 return await self._store.next_post(self._source.name)
 
     def _is_long_ago(self) -> bool:
@@ -170,13 +186,13 @@ class Sourcing:
                     waiting = {t.source_id: t.id for t in live if t.status is Status.OPEN}
                     for issue_id in ids:
                         await self._hold(waiting[issue_id])
-                    await self._source.hand_back(ids)
-                while await self._tell():
+                    await self._hand_back(ids)
+                while await self._reporting.tell() is not Told.NOTHING:
                     pass
         except TimeoutError:
             log.warning("event=source_left_early source=%s hint='the next start tells the rest'",
                         self._source.name)  # fmt: skip
-        except (SourceError, StoreError, ArtifactError) as error:
+        except (SourceError, StoreError) as error:
             log.warning("event=source_left_early source=%s why=%r hint='the next start tells the "
                         "rest'", self._source.name, str(error))  # fmt: skip
 
@@ -185,15 +201,14 @@ class Sourcing:
     async def _look(self) -> None:
         taking = self._taking()
         look, live = await self._seen()
-        ends = {one: end for one, (end, _) in self._ends.items()} | await self._posted_ends()
-        await self._carry_out(plan(look, live, taking, ends), live)
+        await self._carry_out(plan(look, live, taking, await self._reporting.ends()), live)
         self._tell_of_faults(look)
-        self._forget_ends(look.issues, taking.actor)
+        self._reporting.forget(look.issues, taking.actor)
         self._look_due = False
         self.standing.looked_at = self._clock.wall()
         self.standing.unclaimed.clear()
         if self._was_away:
-            await self._hurry()
+            await self._reporting.hurry()
             self._was_away = False
 
     async def _seen(self) -> tuple[Look, Sequence[Task]]:
@@ -202,12 +217,16 @@ class Sourcing:
         While nothing of ours waits or runs there and nobody was at it, one call is enough.
         """
         source, at_work = self._source, (Status.OPEN, Status.IN_PROGRESS)
-        whole = self._others_changed or any(t.status in at_work for t in await self._live())
+        now = self._clock.wall()
+        whole = self._others_changed or any(due <= now for due in self._kept.values())
+        whole = whole or any(task.status in at_work for task in await self._live())
         self._others_changed = False
         ready = await source.ready()
         if not whole:
             return Look(ready=ready, is_whole=False), await self._all()
         mine = await source.mine()
+        here = {issue.id for issue in mine}
+        self._kept = {one: due for one, due in self._kept.items() if one in here}
         ids = unexplained(ready, mine, await self._live())
         shown: dict[str, Issue | None] = dict.fromkeys(ids)
         if ids:
@@ -233,16 +252,6 @@ class Sourcing:
                 self._known.put(task_id, None)
         return self._known.tasks
 
-    def _forget_ends(self, issues: Mapping[str, Issue | None], actor: str) -> None:
-        """Those that the source shows by now; and old ones: a closed issue shows up no more."""
-        oldest = self._clock.wall() - _ENDS_SECONDS
-        self._ends = {
-            one: (end, told_at)
-            for one, (end, told_at) in self._ends.items()
-            if told_at > oldest
-            and ((issue := issues.get(one)) is None or not settled(issue, end, actor))
-        }
-
     def _tell_of_faults(self, look: Look) -> None:
         """Each is told of once, as long as it stays the same."""
         issues, before = look.issues, self.standing.unreadable
@@ -255,15 +264,6 @@ class Sourcing:
         # What was not asked about this time has not changed.
         rest = {} if look.is_whole else {k: v for k, v in before.items() if k not in issues}
         self.standing.unreadable = {**rest, **found}
-
-    async def _posted_ends(self) -> dict[str, Mark]:
-        posted = await self._store.posted_ends(self._source.name)
-        self.standing.refused = {one.source_id: one.error for one in posted if one.error}
-        return {
-            one.source_id: Mark(end_of(one.status, one.outcome), one.task_id, one.attempt)
-            for one in posted
-            if one.status is not Status.IN_PROGRESS
-        }
 
     async def _carry_out(self, todo: Plan, live: Sequence[Task]) -> None:
         types = {task.id: task.type for task in live}
@@ -288,7 +288,30 @@ class Sourcing:
                 fresh.append(edit.offer)
         await self._add(fresh)
         if todo.hand_back:
-            await self._source.hand_back(todo.hand_back)
+            await self._hand_back(todo.hand_back)
+
+    async def _hand_back(self, ids: Sequence[str]) -> None:
+        """What is refused for one of them is so for that one. Raises SourceError."""
+        now = self._clock.wall()
+        due = [one for one in ids if self._kept.get(one, now) <= now]
+        if not due:
+            return
+        try:
+            await self._source.hand_back(due)
+        except (Missing, NoProject, WrongVersion):
+            raise
+        except SourceError as error:
+            if len(due) > 1 and isinstance(error, (Refused, Garbage)):
+                for one in due:
+                    await self._hand_back([one])
+                return
+            for one in due:
+                self._kept[one] = now + _KEPT_SECONDS
+                log.warning("event=not_handed_back source=%s issue=%s why=%r again_in=%g",
+                            self._source.name, one, str(error), _KEPT_SECONDS)  # fmt: skip
+        else:
+            for one in due:
+                self._kept.pop(one, None)
 
     async def _add(self, offers: Sequence[Offer]) -> None:
         if not offers:
@@ -326,8 +349,10 @@ class Sourcing:
         """Claim what is to start next. Whether anything was tried."""
         live, places = await self._live(), self._places()
         unclaimed = self.standing.unclaimed
+        # They take no place that another could have.
         not_now = {*unclaimed, *self.standing.unreadable}
-        wanted = [one for one in claims(live, places.routes, places.slots) if one not in not_now]
+        able = [t for t in live if t.held is not Held.FOR_SOURCE or t.source_id not in not_now]
+        wanted = claims(able, places.routes, places.slots)
         if not wanted:
             return False
         tasks = {task.source_id: task.id for task in live}
@@ -344,64 +369,6 @@ class Sourcing:
                 )
                 unclaimed[issue_id] = why
         return True
-
-    # -- telling ---------------------------------------------------------------------------------
-
-    async def _tell(self) -> bool:
-        """The oldest end that is due. Whether there was one."""
-        due = await self._store.posted(self._source.name, now=self._clock.wall(), limit=1)
-        for posted in due:
-            try:
-                await self._tell_one(posted)
-            except (Refused, Garbage) as error:
-                pause = min(_REFUSED_FIRST * 2**posted.tries, _REFUSED_LONGEST)
-                log.warning("event=not_told source=%s task=%s issue=%s why=%r again_in=%g",
-                            self._source.name, posted.task.id, posted.task.source_id, str(error),
-                            pause)  # fmt: skip
-                assert posted.task.source_id is not None, f"task {posted.task.id} has no source"
-                self.standing.refused[posted.task.source_id] = str(error)
-                await self._store.not_told(
-                    posted.task.id, error=str(error), due=self._clock.wall() + pause
-                )
-        return bool(due)
-
-    async def _hurry(self) -> None:
-        """It answers again: what it refused to hear of before is due now."""
-        now = self._clock.wall()
-        for one in await self._store.posted_ends(self._source.name):
-            if one.error is not None:
-                await self._store.not_told(one.task_id, error=one.error, due=now)
-
-    async def _tell_one(self, posted: Posted) -> None:
-        task = posted.task
-        report = report_of(
-            task, await self._answer(task), model=await self._model(task),
-            review=self._review(task.type),
-        )  # fmt: skip
-        if report is not None:
-            await self._source.tell(report)
-            self._ends[report.issue_id] = mark_of(report), self._clock.wall()
-            self.standing.unclaimed.pop(report.issue_id, None)
-            self.standing.refused.pop(report.issue_id, None)
-            size = cut_from(report)
-            cut = "" if size is None else f" cut_to={COMMENT_BYTES_MAX} of_bytes={size}"
-            log.info("event=told source=%s task=%s issue=%s end=%s%s",
-                     self._source.name, task.id, report.issue_id, report.end, cut)  # fmt: skip
-            # What waited for this one may be ready now.
-            self._look_due = True
-        await self._store.told(task.id, position=posted.position, now=self._clock.wall())
-
-    async def _answer(self, task: Task) -> str:
-        if task.artifact is None:
-            return ""
-        with suppress(NoArtifact):  # it was forgotten by age: its path is told all the same
-            return await self._answers.read(task.artifact)
-        return ""
-
-    async def _model(self, task: Task) -> str:
-        rows = await self._store.journal(task_id=task.id)
-        started = (row.model for row in reversed(rows) if row.kind is Kind.STARTED)
-        return next(started, "")
 
     # -- how it goes -----------------------------------------------------------------------------
 

@@ -37,6 +37,9 @@ class Twin:
         self.failing: SourceError | None = None
         #: What telling this issue fails with, besides.
         self.deaf: dict[str, SourceError] = {}
+        #: What handing this issue back fails with, and why claims of one come to nothing.
+        self.kept: dict[str, SourceError] = {}
+        self.unclaimable: dict[str, str] = {}
         #: By issue, whom claims find it to be by then.
         self.stolen: dict[str, str] = {}
         self.asked: list[str] = []
@@ -85,6 +88,8 @@ class Twin:
             issue = self.issues.get(one)
             if issue is None:
                 told[one] = "it is gone"
+            elif one in self.unclaimable:
+                told[one] = self.unclaimable[one]
             elif self._is_mine(issue):
                 told[one] = None
             elif issue.status != "open" or issue.assignee not in ("", ACTOR):
@@ -96,6 +101,9 @@ class Twin:
 
     async def hand_back(self, ids: Sequence[str]) -> None:
         await self._call("hand_back")
+        for one in ids:
+            if one in self.kept:
+                raise self.kept[one]
         for one in ids:
             if one in self.issues and self._is_mine(self.issues[one]):
                 self.issues[one] = replace(self.issues[one], status="open", assignee="")

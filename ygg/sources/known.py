@@ -53,6 +53,10 @@ class Known:
                 news = news or event.kind in _OF_TASK
         return news
 
+    def has(self, task_id: str | None) -> bool:
+        """Whether it is one of them."""
+        return task_id in self._ids
+
     def begin(self) -> None:
         """All of them are about to be read."""
         self._is_reading = True
