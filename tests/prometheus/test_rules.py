@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.prometheus.rules import FILES, FOLDER, ROOT, Rule, named, rules
+from tests.prometheus.running import hastened
 
 HERE = Path(__file__).parent
 CASES = [HERE / "recording.yml", HERE / "alerts.yml"]
@@ -178,3 +179,12 @@ def test_an_alert_says_how_bad_it_is_what_happened_and_where_it_is_told_what_to_
 def test_every_runbook_is_of_an_alert() -> None:
     pages = {f"docs/runbooks/{page.name}" for page in (ROOT / "docs" / "runbooks").glob("*.md")}
     assert pages == {rule.annotations["runbook_url"] for rule in ALERTS}
+
+
+@pytest.mark.pure
+def test_durations_of_a_rule_are_shortened_and_its_numbers_are_not() -> None:
+    assert hastened("15m", 30) == "30000ms"
+    expr = "min_over_time(a:b:sum[30m]) > max_over_time(a:b:sum[30m] offset 3m) and b > 60"
+    assert hastened(expr, 60) == (
+        "min_over_time(a:b:sum[30000ms]) > max_over_time(a:b:sum[30000ms] offset 3000ms) and b > 60"
+    )
