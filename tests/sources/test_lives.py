@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.sources.drawn import ACTOR, after, an_issue, taking
 from ygg import lifecycle
 from ygg.fleet import ANSWERED
-from ygg.sources.base import Issue
+from ygg.sources.base import Issue, Report
 from ygg.sources.issues import left_alone
 from ygg.sources.marks import Mark, mark_of, settled
 from ygg.sources.plan import Look, Plan, claims, plan, unexplained
@@ -39,12 +39,16 @@ class Tracker:
         self.issues: dict[str, Issue] = {}
         #: Those that depend on others.
         self.dependent: set[str] = set()
+        #: Whose telling broke off: which end, and how the issue would be had it not. Until somebody
+        #: else writes to it.
+        self.as_if_whole: dict[str, tuple[Mark, bool, Issue]] = {}
         self._past: list[tuple[list[Issue], list[Issue]]] = []
         self._seen = 0
 
     def write(self, issue: Issue) -> None:
         self._past.append(self._lists())
         self.issues[issue.id] = issue
+        self.as_if_whole.pop(issue.id, None)
 
     def write_as_ygg(self, issue: Issue) -> None:
         """What is somebody's stays as they have it; comments and metadata may be added."""
@@ -57,6 +61,7 @@ class Tracker:
     def delete(self, one: str) -> None:
         self._past.append(self._lists())
         del self.issues[one]
+        self.as_if_whole.pop(one, None)
 
     def lists(self, *, late: int) -> tuple[list[Issue], list[Issue]]:
         """What is ready and what is ours, as of so many writes ago; never older than before."""
@@ -245,17 +250,28 @@ class Lives(RuleBasedStateMachine):
         assert after is not None
         self.keep(after, post=end != "reopened")
 
-    @rule(review=st.booleans(), broken_off=st.sampled_from([None, None, 0, 1, 2]))
+    @rule(review=st.booleans(), broken_off=st.sampled_from([None, None, 0, 1, 2, 3]))
     def tell(self, review: bool = False, broken_off: int | None = None) -> None:
         for task_id, task in list(self.posted.items()):
             report = report_of(self.tasks[task_id], "42", model="m", review=review)
             issue = self.tracker.issues.get(str(task.source_id))
-            if report is not None:
-                told = calls(report, issue, actor=ACTOR)[:broken_off]
-                if issue is not None and told:
-                    self.tracker.write_as_ygg(after(issue, told))
+            if report is not None and issue is not None:
+                self.tell_one(report, issue, broken_off)
             if broken_off is None:
                 del self.posted[task_id]
+
+    def tell_one(self, report: Report, issue: Issue, broken_off: int | None) -> None:
+        planned = calls(report, issue, actor=ACTOR)
+        found, same = after(issue, planned[:broken_off]), (mark_of(report), report.review)
+        begun = self.tracker.as_if_whole.get(issue.id)
+        if begun is None or begun[:2] != same:
+            begun = (*same, after(issue, planned))
+        if found != issue:
+            self.tracker.write_as_ygg(found)
+        if broken_off is None:
+            assert found == begun[2], "it ends as if it had not broken off"
+        else:
+            self.tracker.as_if_whole[issue.id] = begun
 
     # -- what always holds ---------------------------------------------------------------------
 

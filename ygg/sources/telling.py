@@ -3,7 +3,8 @@
 A call may fail after it took effect, and a crash may come between two calls: so each is planned by
 what the issue shows already, and once all are made there are none. Each call also leaves the issue
 such that the next look takes it for what it is: what is to stay untaken is marked so before it is
-let go.
+let go. The metadata come with the last call: once they are there, all was told, and an issue that
+is open all the same was opened by a person since.
 
 A person has the last word. An issue that they closed, gave to somebody, deferred or blocked while
 its task ran keeps status and notes: it gets a comment and the metadata. One that is just open again
@@ -12,6 +13,7 @@ is told as if it were still ours, for it would be run again otherwise, and again
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ygg.fleet import ANSWERED
@@ -90,20 +92,17 @@ def _answered(report: Report, mark: Mark, issue: Issue, actor: str) -> tuple[Cal
     if not in_comments(issue, mark):
         told.append(Say(text=comment(report)))
     values = {} if in_metadata(issue, mark) else _metadata(report, mark)
-    if not _is_to_end(issue, mark, actor):
-        return (*told, Change(metadata=values)) if values else tuple(told)
-    if report.review:
-        # First the label, then the release: between the two, or half told, it is not taken again.
-        labels = () if ANSWERED in issue.labels else (ANSWERED,)
-        if labels or values:
-            told.append(Change(metadata=values, add_labels=labels))
-        if issue.status != "open" or issue.assignee:
-            told.append(_LET_GO)
-        return tuple(told)
-    if values:
-        told.append(Change(metadata=values))
-    told.append(Close(reason=_reason(report)))
-    return tuple(told)
+    last = Change(metadata=values)
+    if _is_to_end(issue, mark, actor):
+        if not report.review:
+            told.append(Close(reason=_reason(report)))
+        else:
+            # First the label, then the release: between the two it is not taken again.
+            if ANSWERED not in issue.labels:
+                told.append(Change(add_labels=(ANSWERED,)))
+            if issue.status != "open" or issue.assignee:
+                last = replace(_LET_GO, metadata=values)
+    return tuple(told) if last == Change() else (*told, last)
 
 
 def _is_to_end(issue: Issue, mark: Mark, actor: str) -> bool:
