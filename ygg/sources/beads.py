@@ -130,7 +130,8 @@ class Beads:
         if nameless is not None:  # it is one of these
             shown = (*shown, *(answers.faulty(one, nameless.fault) for one in sorted(missing)))
             missing = set()
-        if unsaid := sorted(one for one in missing if not _is_gone(one, printed, shown)):
+        missed = [one for one in ids if one in missing]
+        if unsaid := [one for one in missed if not _is_gone(one, printed, shown)]:
             if printed.code != 0:
                 raise self._bd.refusal(printed)
             if len(ids) > 1:
