@@ -356,6 +356,27 @@ def test_a_store_that_has_to_wait_is_told_of(world: World) -> None:
     until(world.is_idle)
 
 
+def test_a_bad_edit_of_hosts_yaml_is_told_of_until_it_is_mended(world: World) -> None:
+    file = world.dispatcher.state / "hosts.yaml"
+    file.write_text(world.hosts.replace("slots:", "slotz:", 1))
+    try:
+        world.dispatcher.process.send_signal(signal.SIGHUP)
+        bad: set[bool] = set()
+
+        def seen() -> bool:
+            bad.add(("YggConfigReloadFailed", "") in world.prometheus.firing())
+            # Where a dispatcher takes no change but at its start.
+            return True in bad or "effect=none" in world.dispatcher.log.read_text()
+
+        until(seen, within=60)
+    finally:
+        file.write_text(world.hosts)
+        world.dispatcher.process.send_signal(signal.SIGHUP)
+    if True not in bad:
+        pytest.skip("hosts.yaml is read at a start only: no reload can fail")
+    world.all_is_quiet()
+
+
 def test_a_dispatcher_that_hangs_is_told_of(world: World) -> None:
     with stopped(world.dispatcher.process.pid):
         world.fires("YggDown")
