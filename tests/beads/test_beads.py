@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -120,23 +121,68 @@ def test_what_is_not_shown_is_gone_and_the_others_are_shown(project: Project) ->
 
 def test_many_ids_are_asked_for_in_few_calls(project: Project) -> None:
     one = project.new("a")
-    asked = [*(f"ygg-{n}x" for n in range(150)), one]
+    asked = [*(f"ygg-{n}xxxx" for n in range(150)), one]
     assert list(Wired(project).run(lambda s: s.show(asked))) == [one]
     assert sum(c.argv[0] == "show" for c in project.calls) == 2
 
 
-def test_an_id_that_bd_takes_for_the_beginning_of_another_is_gone(project: Project) -> None:
-    other = project.run("show", project.new("a", "--id", "ygg-abc"), "--json").stdout
-    project.break_calls({"call": "show", "out": other})
-    assert Wired(project).run(lambda s: s.show(["ygg-ab"])) == {}
+@pytest.mark.parametrize("children", [["ygg-x.1"], ["ygg-x.1", "ygg-x.2"]], ids=len)
+def test_what_was_deleted_is_gone_though_bd_finds_its_children(
+    project: Project, children: list[str]
+) -> None:
+    for one in ("ygg-x", *children):
+        project.new("a", "--id", one)
+    project.bd("delete", "ygg-x", "--force")
+    wired = Wired(project)
+    assert wired.run(lambda s: s.show(["ygg-x"])) == {}
+    assert list(wired.run(lambda s: s.show(["ygg-x", *children]))) == children
+    assert wired.run(lambda s: s.claim(["ygg-x"])) == {"ygg-x": "it is gone"}
+    assert {project.issue(one).status for one in children} == {"open"}
+    claimed = wired.run(lambda s: s.claim(["ygg-x", *children]))
+    assert claimed == {"ygg-x": "it is gone"} | dict.fromkeys(children)
+    wired.run(lambda s: s.hand_back(["ygg-x"]))
+    wired.tell("ygg-x", Say(text="the answer"), Close(reason="r"))
+    assert wired.seen == [None]
+    assert all(project.issue(one).status == "in_progress" for one in children)
+    assert not any(project.issue(one).comments for one in children)
+
+
+WRITES: dict[str, Callable[[Wired], object]] = {
+    "say": lambda wired: wired.tell("ygg-x", Say(text="t")),
+    "change": lambda wired: wired.tell("ygg-x", Change(status="blocked")),
+    "close": lambda wired: wired.tell("ygg-x", Close(reason="r"), Change(status="blocked")),
+    "hand_back": lambda wired: wired.run(lambda s: s.hand_back(["ygg-x"])),
+    "claim": lambda wired: wired.run(lambda s: s.claim(["ygg-x"])),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_what_was_written_to_another_issue_is_an_error_with_both_ids(
+    project: Project, caplog: pytest.LogCaptureFixture, write: str
+) -> None:
+    """The issue is deleted between the look and the write: nobody can be faster than that."""
+    for one in ("ygg-x", "ygg-x.1"):
+        project.new("a", "--id", one)
+    if write != "claim":
+        project.bd("update", "ygg-x", "--claim", actor=ME)
+    looked = project.run("show", "ygg-x", "--json").stdout
+    project.bd("delete", "ygg-x", "--force")
+    project.break_calls({"call": "show", "times": 1, "out": looked, "err": "", "code": 0})
+    before = len(project.calls)
+    with suppress(Refused):
+        WRITES[write](Wired(project))
+    assert "asked=ygg-x written=ygg-x.1" in caplog.text
+    writes = [c for c in project.calls[before:] if c.argv[0] in ("update", "close", "comments")]
+    assert len(writes) == 1, "nothing more is written"
 
 
 def test_a_claim_is_ours_when_the_issue_shows_it(project: Project) -> None:
     one, two = project.new("a"), project.new("b")
     assert Wired(project).run(lambda s: s.claim([one, two])) == {one: None, two: None}
     assert project.issue(one).assignee == ME
-    # Several ids in one call, and one look at them all.
-    assert [c.argv[0] for c in project.calls if c.actor == ME] == ["version", "update", "show"]
+    # Several ids in one call, and one look at them all, before and after.
+    words = [c.argv[0] for c in project.calls if c.actor == ME]
+    assert words == ["version", "show", "update", "show"]
 
 
 def test_a_claim_again_is_ours_still(project: Project) -> None:
@@ -567,13 +613,50 @@ def test_an_issue_that_was_deleted_while_it_is_told_is_refused(project: Project)
 def test_a_part_of_an_answer_is_no_news_of_the_rest(project: Project) -> None:
     one, two = project.new("a"), project.new("b")
     first = project.run("show", one, "--json").stdout
-    project.break_calls({"call": "show", "out": first})
-    with pytest.raises(Garbage, match=f"says nothing of {two}"):
-        Wired(project).run(lambda s: s.show([one, two]))
+    both = {"call": "show", "with": f"{one} {two}", "out": first}
+    project.break_calls(both)
+    wired = Wired(project)
+    assert list(wired.run(lambda s: s.show([one, two]))) == [one, two]
+    project.break_calls(both, {"call": "show", "out": "[]"})
+    assert "says nothing of it" in wired.run(lambda s: s.show([one, two]))[two].fault
     locked = f"Error fetching {two}: database is locked\n"
     project.break_calls({"call": "show", "out": first, "code": 1, "err": locked})
     with pytest.raises(Locked):
-        Wired(project).run(lambda s: s.show([one, two]))
+        wired.run(lambda s: s.show([one, two]))
+
+
+@pytest.mark.parametrize(
+    "words", ["Error fetching {}: it is broken\n", "Error: it is broken\n"], ids=["named", "not"]
+)
+def test_one_that_bd_does_not_show_holds_up_no_other(project: Project, words: str) -> None:
+    good, bad = project.new("good"), project.new("bad")
+    broken = {"code": 1, "out": "", "err": words.format(bad)}
+    project.break_calls(
+        {"call": "show", "with": f"{good} {bad}", "only": 1, "err": broken["err"], "code": 1},
+        {"call": "show", "with": bad, **broken},
+    )
+    wired = Wired(project)
+    shown = wired.run(lambda s: s.show([good, bad]))
+    assert (shown[good].fault, "it is broken" in shown[bad].fault) == ("", True)
+    told = wired.run(lambda s: s.claim([good, bad]))
+    assert (told[good], "it is broken" in str(told[bad])) == (None, True)
+
+
+def test_what_bd_says_no_to_whoever_is_asked_for_is_an_error(project: Project) -> None:
+    one, two = project.new("a"), project.new("b")
+    project.break_calls({"call": "show", "code": 1, "out": "", "err": "Error: it is broken\n"})
+    wired = Wired(project)
+    with pytest.raises(Refused, match="it is broken"):
+        wired.run(lambda s: s.show([one]))
+    with pytest.raises(Refused, match="it is broken"):
+        wired.run(lambda s: s.show([one, two]))
+
+
+def test_one_that_is_refused_as_json_is_about_whom_was_asked_for(project: Project) -> None:
+    one = project.new("a")
+    said = '{"error": "ambiguous ID \\"%s\\" matches 2 issues: [a b]"}'
+    project.break_calls({"call": "show", "code": 1, "err": "", "out": said % one})
+    assert Wired(project).run(lambda s: s.show([one])) == {}
 
 
 def test_a_bd_that_takes_one_id_at_a_time_is_asked_one_by_one(project: Project) -> None:
@@ -594,7 +677,7 @@ def test_many_are_claimed_and_handed_back_in_one_call_each(project: Project) -> 
     wired.run(lambda s: s.claim(some))
     wired.run(lambda s: s.hand_back(some))
     words = [c.argv[0] for c in project.calls[before:]]
-    assert words == ["version", "update", "show", "show", "update"]
+    assert words == ["version", "show", "update", "show", "show", "update"]
 
 
 # -- the folder --------------------------------------------------------------------------------

@@ -184,6 +184,28 @@ def test_the_project_is_found_upwards_and_where_the_environment_says(
     assert one in done.stdout
 
 
+@pytest.mark.parametrize("words", ["show", "update --status=blocked", "close", "comments add"])
+def test_a_part_of_an_id_does_where_one_issue_fits_and_the_whole_goes_before(
+    project: Project, words: str
+) -> None:
+    for one in ("ygg-x", "ygg-x.1", "ygg-x.2"):
+        project.new("t", "--id", one)
+    more = ["text"] if words.startswith("comments") else []
+
+    def said(one: str) -> tuple[int, set[str], str]:
+        done = project.run(*words.split(), "--json", "--", one, *more)
+        return done.returncode, set(re.findall(r'"(ygg-x[.12]*)"', done.stdout)), done.stderr
+
+    assert said("ygg-x") == (0, {"ygg-x"}, "")
+    assert said("x.2") == (0, {"ygg-x.2"}, "")
+    project.bd("delete", "ygg-x", "--force")
+    code, ids, err = said("ygg-x")
+    assert (code, ids) == (1, set())
+    assert 'ambiguous ID "ygg-x" matches 2 issues: [ygg-x.1 ygg-x.2]\nUse more' in err
+    project.bd("delete", "ygg-x.2", "--force")
+    assert said("ygg-x") == (0, {"ygg-x.1"}, "")
+
+
 # -- faults -----------------------------------------------------------------------------------
 
 

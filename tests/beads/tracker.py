@@ -5,7 +5,7 @@ of bd 1.0.3 is checked call by call. What is not recorded follows bd's documenta
 assumption: `comments ID` as the list of comments, `-f FILE` of `comments add`, answers about
 several ids of which some are unknown (those that are known are answered, exit code 0), the order
 of equal priorities (newest first, then by id), `list`'s limit of 50 and its leaving out of what is
-closed, `delete --force`. Only what the standard library has at hand without a cost is imported.
+closed, `delete --force`, and that a part of an id does for the id. Only what the standard library has at hand without a cost is imported.
 """
 
 from __future__ import annotations
@@ -253,15 +253,13 @@ def stale(project: Project, line: Line, world: World) -> Said:
 
 
 def show(project: Project, line: Line, _: World) -> Said:
-    missing = [one for one in line.words if one not in project]
-    err = "".join(f"Error fetching {one}: {_nowhere(one)}\n" for one in missing)
-    if len(missing) == len(line.words):
-        return Said(1, _error("no issues found matching the provided IDs"), err)
-    told = []
+    told, err = [], ""
     for one in line.words:
-        if one in missing:
+        found, why_not = _resolved(project, one)
+        if why_not:
+            err += f"Error fetching {one}: {why_not}\n"
             continue
-        issue = project[one]
+        issue = project[found]
         shown = _shown(issue)
         if needs := [need for need in issue.get("needs", ()) if need["on"] in project]:
             shown["dependencies"] = [
@@ -270,6 +268,8 @@ def show(project: Project, line: Line, _: World) -> Said:
         if "comments" in issue:
             shown["comments"] = [_comment(issue, comment) for comment in issue["comments"]]
         told.append(shown)
+    if not told:
+        return Said(1, _error("no issues found matching the provided IDs"), err)
     return Said(0, _json(told), err)
 
 
@@ -357,13 +357,12 @@ def reopen(project: Project, line: Line, world: World) -> Said:
 
 
 def delete(project: Project, line: Line, _: World) -> Said:
-    for one in line.words:
-        _found(project, one)
+    ids = [_found(project, one)["id"] for one in line.words]
     if not line.given & {"force", "f"}:
         return Said(0, _json({"would_delete": line.words, "schema_version": 1}))
-    for one in line.words:
+    for one in ids:
         del project[one]
-    return Said(0, _json({"deleted": line.words, "schema_version": 1}))
+    return Said(0, _json({"deleted": ids, "schema_version": 1}))
 
 
 def comments(project: Project, line: Line, _: World) -> Said:
@@ -421,13 +420,24 @@ def _each(project: Project, ids: Sequence[str], change: Callable[[Issue], None])
 
 
 def _found(project: Project, one: str) -> Issue:
-    if one not in project:
-        raise Refusal(err=f"Error resolving {one}: {_nowhere(one)}\n")
-    return project[one]
+    found, why_not = _resolved(project, one)
+    if why_not:
+        raise Refusal(err=f"Error resolving {one}: {why_not}\n")
+    return project[found]
 
 
-def _nowhere(one: str) -> str:
-    return f'no issue found matching "{one}"'
+def _resolved(project: Project, one: str) -> tuple[str, str]:
+    """The id that is meant, and why there is none: a part of what follows on the prefix will do."""
+    if one in project:
+        return one, ""
+    part = one.partition("-")[2] or one
+    found = [other for other in project if part and part in other.partition("-")[2]]
+    if not found:
+        return "", f'no issue found matching "{one}"'
+    if len(found) > 1:
+        matches = f"matches {len(found)} issues: [{' '.join(found)}]"
+        return "", f'ambiguous ID "{one}" {matches}\nUse more characters to disambiguate'
+    return found[0], ""
 
 
 def _blocked(project: Project, issue: Issue) -> bool:

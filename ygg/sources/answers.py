@@ -92,12 +92,9 @@ def version(printed: bytes, *, call: str) -> str:
     return _decoded(printed, _Version, call).version
 
 
-def check_comment(printed: bytes, issue_id: str, *, call: str) -> None:
-    """Raise Garbage unless this is what `comments add` prints of a comment on that issue."""
-    told = _decoded(printed, _Commented, call).issue_id
-    if told != issue_id:
-        what = f"the comment went to {_shown(told)}"
-        raise Garbage(what, where=call, way_out=f"look at it with `bd show {issue_id}`")
+def commented_on(printed: bytes, *, call: str) -> str:
+    """The issue that `comments add` says it put the comment on. Raises Garbage."""
+    return _decoded(printed, _Commented, call).issue_id
 
 
 def refusal(code: int, stdout: bytes, stderr: bytes, *, call: str, folder: str) -> SourceError:
@@ -138,6 +135,14 @@ def refusal(code: int, stdout: bytes, stderr: bytes, *, call: str, folder: str) 
         where=call,
         way_out="run the same call by hand to see what it needs",
     )
+
+
+def error_of(stdout: bytes) -> str:
+    """The message of an error that was printed as JSON; "": it is none."""
+    try:
+        return _shown(msgspec.json.decode(stdout, type=_Error).error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def words(stdout: bytes, stderr: bytes) -> str:
@@ -248,11 +253,7 @@ def _time(text: str, name: str) -> float:
 
 def _text(part: bytes) -> str:
     """One stream of an error: the message of a JSON object, or the text as it is."""
-    try:
-        said = msgspec.json.decode(part, type=_Error).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        said = part.decode(errors="replace")
-    return _shown(said)
+    return error_of(part) or _shown(part.decode(errors="replace"))
 
 
 def _shown(text: str) -> str:

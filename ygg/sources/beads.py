@@ -5,6 +5,10 @@ Which issues become tasks, and what they are told, is decided by others; running
 the other way round, so that a claim counts only when the issue shows it, and a report is told by
 looking first at what the issue already says.
 
+bd takes a part of an id for the id, where one issue fits: of one that was deleted it may show, and
+change, another. So nothing is written but right after an answer that has that very id, and an answer
+that has another one tells that the issue is gone.
+
 Claims, hand backs and looks of several issues are one call each: the words are the same. That bd
 takes several ids is in its help, and not recorded; so what such a call left out is asked for again,
 one by one. What an issue is told differs from issue to issue, and is told by calls of its own.
@@ -12,11 +16,13 @@ one by one. What an issue is told differs from issue to issue, and is told by ca
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from ygg.lines import printable
 from ygg.sources import answers
 from ygg.sources.base import (
     ID,
@@ -36,11 +42,13 @@ from ygg.sources.base import (
 from ygg.sources.bd import Bd, Printed
 from ygg.sources.watch import Watch
 
+logger = logging.getLogger(__name__)
+
 #: Ids in one call.
 _IDS_MAX: Final = 100
 _IN_PROGRESS: Final = "in_progress"
-#: How `show` says of one id that there is no such issue.
-_GONE: Final = re.compile(r"no issues? found|not found", re.IGNORECASE)
+#: How `show` says of one id that there is no such issue; "ambiguous": it is a part of several ids.
+_GONE: Final = re.compile(r"no issues? found|not found|ambiguous", re.IGNORECASE)
 
 #: Which calls tell a report to an issue as it is now; None: it is gone.
 Telling = Callable[[Report, Issue | None], Sequence[Call]]
@@ -83,20 +91,24 @@ class Beads:
         return told
 
     async def hand_back(self, ids: Sequence[str]) -> None:
-        ours = [one for one, issue in (await self.show(ids)).items() if self._is_ours(issue)]
-        for some in _in_parts(ours):
+        for some in _in_parts(ids):
             await self._handed_back(some)
 
     async def _handed_back(self, ids: tuple[str, ...]) -> None:
+        shown = await self._shown(ids)
+        ours = tuple(one for one in ids if one in shown and self._is_ours(shown[one]))
+        if not ours:
+            return
         change = Change(status="open", assignee="")
-        printed = await self._bd.run("update", *_flags(change), "--json", "--", *ids)
+        printed = await self._bd.run("update", *_flags(change), "--json", "--", *ours)
+        _tell_of_others(printed, ours)
         if printed.code != 0:
             # It may have refused one that a person took, closed or deleted just now.
-            if any(map(self._is_ours, (await self._shown(ids)).values())):
+            if any(map(self._is_ours, (await self._shown(ours)).values())):
                 raise self._bd.refusal(printed)
-        elif len(ids) > 1:
+        elif len(ours) > 1:
             done = {issue.id for issue in self._bd.issues(printed)}
-            for one in ids:
+            for one in ours:
                 if one not in done:
                     await self._handed_back((one,))
 
@@ -108,7 +120,9 @@ class Beads:
                 where="bd",
                 way_out=f"mend it with `bd update {issue.id} ...`; it is told then",
             )
-        for call in self._telling(report, issue):
+        told = self._telling(report, issue)
+        for call in told if issue is not None else ():
+            # The answer to each names the issue: it is there still for the next.
             await self._told(report.issue_id, call)
 
     async def changed(self) -> bool:
@@ -118,6 +132,7 @@ class Beads:
         return issue.status == _IN_PROGRESS and issue.assignee == self._bd.actor
 
     async def _shown(self, ids: tuple[str, ...]) -> dict[str, Issue]:
+        """Those that are there. One that can't be shown has a fault; that is no reason to fail."""
         printed = await self._bd.run("show", "--json", "--", *ids)
         try:
             shown = self._bd.issues(printed)
@@ -125,42 +140,57 @@ class Beads:
             if printed.code == 0:
                 raise
             shown = ()
-        missing = set(ids) - {issue.id for issue in shown}
+        found = {issue.id: issue for issue in shown if issue.id in ids}
+        missing = [one for one in ids if one not in found]
         nameless = next((issue for issue in shown if not issue.id), None)
         if nameless is not None:  # it is one of these
-            shown = (*shown, *(answers.faulty(one, nameless.fault) for one in sorted(missing)))
-            missing = set()
-        missed = [one for one in ids if one in missing]
-        if unsaid := [one for one in missed if not _is_gone(one, printed, shown)]:
-            if printed.code != 0:
-                raise self._bd.refusal(printed)
-            if len(ids) > 1:
-                found = {issue.id: issue for issue in shown if issue.id in ids}
-                for one in unsaid:
-                    found |= await self._shown((one,))
-                return found
-            what = f"the answer says nothing of {', '.join(unsaid)}"
-            raise Garbage(what, where=printed.call, way_out="run it by hand")
-        return {issue.id: issue for issue in shown if issue.id in ids}
+            return found | {one: answers.faulty(one, nameless.fault) for one in missing}
+        unsaid = [one for one in missing if not _is_gone(one, printed)]
+        if not unsaid:
+            return found
+        error = self._bd.refusal(printed) if printed.code != 0 else None
+        if error is not None and not isinstance(error, Refused):
+            raise error
+        if len(ids) == 1:
+            return {} if shown else _not_shown(ids[0], printed, error)
+        is_well = len(unsaid) < len(ids)
+        for one in unsaid:
+            try:
+                found |= await self._shown((one,))
+            except (Refused, Garbage) as refused:
+                if not is_well:
+                    raise
+                found[one] = answers.faulty(one, f"bd does not show it: {refused.what}")
+        return found
 
     async def _claimed(self, ids: tuple[str, ...]) -> dict[str, str | None]:
-        try:
-            printed = await self._bd.run("update", "--claim", "--json", "--", *ids)
-            said = self._said_of_claims(ids, printed)
-        except (Missing, NoProject, WrongVersion):
-            raise
-        except SourceError as error:
-            said = dict.fromkeys(ids, str(error))  # it may have taken effect all the same
         shown = await self._shown(ids)
+        free = tuple(one for one in ids if self._is_free(shown.get(one)))
+        said: dict[str, str] = {}
+        if free:
+            try:
+                printed = await self._bd.run("update", "--claim", "--json", "--", *free)
+                _tell_of_others(printed, free)
+                said = self._said_of_claims(free, printed)
+            except (Missing, NoProject, WrongVersion):
+                raise
+            except SourceError as error:
+                said = dict.fromkeys(free, str(error))  # it may have taken effect all the same
+            shown = {one: shown[one] for one in shown if one not in free} | await self._shown(free)
         told = {one: self._why_not(shown.get(one), said.get(one)) for one in ids}
-        if None in told.values():
-            for one in ids:
+        if any(told[one] is None for one in free):
+            for one in free:
                 if told[one] is not None and one not in said and self._is_free(shown.get(one)):
                     told |= await self._claimed((one,))
         return told
 
     def _is_free(self, issue: Issue | None) -> bool:
-        return issue is not None and (issue.status, issue.assignee) == ("open", "")
+        return (
+            issue is not None
+            and not issue.fault
+            and issue.status == "open"
+            and issue.assignee in ("", self._bd.actor)
+        )
 
     def _said_of_claims(self, ids: tuple[str, ...], printed: Printed) -> dict[str, str]:
         """What was said against each claim. Raises the error that holds for all of them."""
@@ -191,23 +221,17 @@ class Beads:
                 data = text.encode("utf-8", "replace")
                 flags = ("--json", "--file=/dev/stdin")
                 printed = await self._bd.ask("comments", "add", *flags, "--", one, data=data)
-                answers.check_comment(printed.out, one, call=printed.call)
+                on = answers.commented_on(printed.out, call=printed.call)
+                _check_told(printed, one, (on,))
             case Change():
                 printed = await self._bd.ask("update", *_flags(call), "--json", "--", one)
-                self._check_told(printed, one)
+                self._check_changed(printed, one)
             case Close(reason=reason):
                 printed = await self._bd.ask("close", f"--reason={reason}", "--json", "--", one)
-                self._check_told(printed, one)
+                self._check_changed(printed, one)
 
-    def _check_told(self, printed: Printed, one: str) -> None:
-        """Exit code 0 of half a call tells nothing: the issue has to be in the answer."""
-        if all(issue.id != one for issue in self._bd.issues(printed)):
-            said = answers.words(b"", printed.err)
-            raise Refused(
-                f"{one} is not among what was changed{said and ': ' + said}",
-                where=printed.call,
-                way_out=f"look at it with `bd show {one}`",
-            )
+    def _check_changed(self, printed: Printed, one: str) -> None:
+        _check_told(printed, one, [issue.id for issue in self._bd.issues(printed)])
 
 
 def found_upwards(start: Path) -> Path | None:
@@ -253,19 +277,57 @@ def _said_of_each(ids: Sequence[str], printed: Printed) -> dict[str, str]:
     return {one: line for one in ids for line in _lines(printed) if _is_about(one, line)}
 
 
-def _is_gone(one: str, printed: Printed, shown: Sequence[Issue]) -> bool:
-    """Whether `show` says that there is no such issue; its task would be withdrawn for that.
+def _is_gone(one: str, printed: Printed) -> bool:
+    """Whether `show` says that there is no such issue; its task would be withdrawn for that."""
+    return any(_is_about(one, line) and _GONE.search(line) for line in _lines(printed))
 
-    bd also takes the beginning of an id for another that is longer: that one was not asked for.
-    """
-    return any(_is_about(one, line) and _GONE.search(line) for line in _lines(printed)) or any(
-        one in issue.id for issue in shown if issue.id != one
-    )
+
+def _not_shown(one: str, printed: Printed, error: SourceError | None) -> dict[str, Issue]:
+    """One that was asked for alone, and is not said to be gone. Raises what is not about it."""
+    if error is None:
+        return {one: answers.faulty(one, "bd does not show it: the answer says nothing of it")}
+    if not any(_is_about(one, line) for line in _lines(printed)):
+        raise error
+    return {one: answers.faulty(one, f"bd does not show it: {error.what}")}
+
+
+def _check_told(printed: Printed, one: str, changed: Sequence[str]) -> None:
+    """Exit code 0 of half a call tells nothing: the issue has to be in the answer."""
+    _log_others((one,), changed)
+    if one not in changed:
+        said = answers.words(b"", printed.err)
+        raise Refused(
+            f"{one} is not among what was changed{said and ': ' + said}",
+            where=printed.call,
+            way_out=f"look at it with `bd show {one}`",
+        )
+
+
+def _tell_of_others(printed: Printed, ids: Sequence[str]) -> None:
+    try:
+        changed = [issue.id for issue in answers.issues(printed.out, call=printed.call)]
+    except Garbage:
+        return  # whoever needs the answer reads it too, and says so
+    _log_others(ids, changed)
+
+
+def _log_others(ids: Sequence[str], changed: Sequence[str]) -> None:
+    """Tell of what was written to, and nobody meant: the issue was deleted in that very moment."""
+    others = [one for one in changed if one and one not in ids]
+    if others:
+        asked = [one for one in ids if one not in changed]
+        logger.error(
+            "event=wrong_issue asked=%s written=%s hint='bd took one id for the other: look at both'",
+            ",".join(asked), printable(",".join(others)),
+        )  # fmt: skip
 
 
 def _is_about(one: str, line: str) -> bool:
-    return re.search(rf"(?<![\w.-]){re.escape(one)}(?![\w.-])", line) is not None
+    # `ambiguous ID "a" matches 2 issues: [a.1 a.2]` is about none of those two.
+    said = line.partition(" matches ")[0]
+    return re.search(rf"(?<![\w.-]){re.escape(one)}(?![\w.-])", said) is not None
 
 
 def _lines(printed: Printed) -> list[str]:
-    return printed.err.decode(errors="replace").splitlines()
+    lines = printed.err.decode(errors="replace").splitlines()
+    return lines if printed.code == 0 else [*lines, answers.error_of(printed.out)]
