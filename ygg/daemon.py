@@ -224,7 +224,7 @@ def _sourcing(dispatcher: Dispatcher, project: Project, stack: AsyncExitStack) -
     fleet = dispatcher.fleet
     actor = actor_of(fleet.beads)
     try:
-        stack.enter_context(taken(project, dispatcher.identity))
+        lock = stack.enter_context(taken(project, dispatcher.identity))
     except SourceError as error:
         raise CantStart(str(error)) from error
     standing = Standing(name="beads", where=str(project.folder), actor=actor)
@@ -245,7 +245,7 @@ def _sourcing(dispatcher: Dispatcher, project: Project, stack: AsyncExitStack) -
         return Room(routes=routes, slots={n: s.slots.limit for n, s in board.semaphores.items()})
 
     return Sourcing(
-        beads(project, fleet.beads, telling=partial(calls, actor=actor), is_taken=True),
+        beads(project, fleet.beads, telling=partial(calls, actor=actor), lock=lock),
         dispatcher.store, dispatcher.artifacts, SystemClock(),
         taking=lambda: Taking(beads=fleet.beads, types=dispatcher.fleet.types, actor=actor),
         review=lambda type_: dispatcher.fleet.done(type_) == "review",

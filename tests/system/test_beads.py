@@ -224,6 +224,22 @@ def test_a_redirect_is_followed_by_the_watch_the_lock_and_the_doctor(
     assert not [name for name in trees[0].iterdir() if name.name != "redirect"]
 
 
+def test_a_project_that_is_put_back_from_a_copy_has_one_dispatcher_still(
+    tmp_path: Path, project: Project, servers: Servers
+) -> None:
+    text = settings(project, {"a": (servers.start("a"), 1)})
+    with daemon(tmp_path / "d", text, command=feeding(project)) as d:
+        until(lambda: source(d)["looked_at"] is not None)
+        project.beads.rename(tmp_path / "copy")
+        until(lambda: source(d)["trouble"] is not None, within=60)
+        shutil.copytree(tmp_path / "copy", project.beads)
+        until(lambda: source(d)["trouble"] is None, within=60)
+        done = ygg(*feeding(project), "--hosts", tmp_path / "d" / "hosts.yaml",
+                   "--state", tmp_path / "e", "--listen", "127.0.0.1:0")  # fmt: skip
+        assert done.returncode == 1
+        assert "feeds from this project" in done.stderr
+
+
 def test_the_doctor_lists_what_would_be_taken(
     tmp_path: Path, project: Project, servers: Servers
 ) -> None:

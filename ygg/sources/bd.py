@@ -17,7 +17,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -94,6 +94,7 @@ class Bd:
         environ: Mapping[str, str] = os.environ,
         around: Around | None = None,
         note: Path | None = None,
+        guard: Callable[[], None] | None = None,
     ) -> None:
         """Starts nothing.
 
@@ -107,6 +108,7 @@ class Bd:
             environ: our own environment, of which `bd` sees an allow-list.
             around: hears of each call; None: nobody does.
             note: the file that tells of a call that writes (see `leftover`); None: there is none.
+            guard: raises SourceError, on a thread, where a call must not be made now.
         """
         self.folder = folder
         self.actor = actor
@@ -120,6 +122,7 @@ class Bd:
         } | {"BD_ACTOR": actor, "BEADS_ACTOR": actor, "BEADS_DIR": str(beads or folder / ".beads")}
         self._around = around
         self._note = note
+        self._guard = guard
         self._turn = asyncio.Lock()
         #: None: to be asked, at first and whenever an answer made no sense.
         self._version: str | None = None
@@ -195,6 +198,8 @@ class Bd:
                     where=call,
                     way_out="make the text shorter",
                 )
+        if self._guard is not None:
+            await asyncio.to_thread(self._guard)
         note = None if argv[0] in _READS else self._note
         lines: list[str] = []
         started = time.monotonic()

@@ -6,8 +6,10 @@ Which project that is, is left to `where`; what is asked of it to `beads`.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -19,6 +21,8 @@ from ygg.sources.bd import Bd
 from ygg.sources.beads import Beads
 from ygg.sources.watch import Watch
 from ygg.sources.where import Project
+
+logger = logging.getLogger(__name__)
 
 #: Noise to the watch, by its name.
 _LOCK: Final = "ygg.lock"
@@ -35,38 +39,99 @@ def actor_of(settings: BeadsSettings) -> str:
     return settings.actor or f"ygg@{socket.gethostname()}"
 
 
+class Lock:
+    """The lock of a project, while it is `taken`.
+
+    It is held on a file, not on a name: whoever puts another file in its place (a backup, `git
+    clean`) leaves us with a lock that keeps nobody out.
+    """
+
+    def __init__(self, project: Project, identity: str) -> None:
+        self._project = project
+        self._identity = identity
+        self._place = project.files / _LOCK
+        #: None: somebody else may have it.
+        self._held: int | None = None
+        self._had_it = False
+        #: Whoever was cancelled while a thread kept it does not wait for that.
+        self._one = threading.Lock()
+
+    def keep(self) -> None:
+        """Have it, still or again. Raises InUse, NoProject.
+
+        When it is taken, what a dispatcher that was killed left running is ended: none of our own
+        calls may run.
+        """
+        with self._one:
+            try:
+                if self._held is None or not self._is_in_place(self._held):
+                    self._take()
+            except OSError as error:
+                self._let_go()
+                raise NoProject(
+                    f"no lock can be made there: {error.strerror}",
+                    where=str(self._place),
+                    way_out="let ygg's user write to that folder, or do without it: --no-beads",
+                ) from error
+
+    def release(self) -> None:
+        with self._one:
+            self._let_go()
+
+    def _take(self) -> None:
+        self._let_go()
+        while self._held is None or not self._is_in_place(self._held):
+            self._let_go()  # it was replaced before we had it
+            self._held = self._locked()
+        os.ftruncate(self._held, 0)
+        os.pwrite(self._held, f"{self._identity}\n".encode(), 0)
+        if self._had_it:
+            logger.warning("event=lock_replaced file=%s hint='it is held again'", self._place)
+        self._had_it = True
+        leftover.end(self._project.files / _NOTE)
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def _is_in_place(self, lock: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(lock), self._place.stat())
+        except FileNotFoundError:
+            return False
+
+    def _locked(self) -> int:
+        lock = os.open(self._place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, _HOLDER_BYTES, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise InUse(
+                f"the dispatcher {holder or '(unknown)'} feeds from this project",
+                where=str(self._project.files),
+                way_out="end that one, or start this one with --no-beads",
+            ) from None
+        except OSError:
+            os.close(lock)
+            raise
+        return lock
+
+
 @contextmanager
-def taken(project: Project, identity: str) -> Iterator[None]:
+def taken(project: Project, identity: str) -> Iterator[Lock]:
     """Be the only dispatcher on the project. Raises InUse, NoProject.
 
     Two would hand back each other's claims, by whatever redirects they came to it. What one that
     was killed left running is ended.
     """
-    place = project.files / _LOCK
+    lock = Lock(project, identity)
+    lock.keep()
     try:
-        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise NoProject(
-            f"no lock can be made there: {error.strerror}",
-            where=str(place),
-            way_out="let ygg's user write to that folder, or do without it: --no-beads",
-        ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, _HOLDER_BYTES, 0).decode(errors="replace").strip()
-            raise InUse(
-                f"the dispatcher {holder or '(unknown)'} feeds from this project",
-                where=str(project.files),
-                way_out="end that one, or start this one with --no-beads",
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{identity}\n".encode(), 0)
-        leftover.end(project.files / _NOTE)
-        yield
+        yield lock
     finally:
-        os.close(lock)
+        lock.release()
 
 
 def beads(
@@ -74,7 +139,7 @@ def beads(
     settings: BeadsSettings,
     *,
     telling: Callable[[Report, Issue | None], Sequence[Call]],
-    is_taken: bool = False,
+    lock: Lock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Beads:
     """The project as a source. Asks nothing yet.
@@ -83,7 +148,8 @@ def beads(
         project: which one.
         settings: how `bd` is asked.
         telling: which calls tell of an end.
-        is_taken: by us (see `taken`): calls are noted, for whoever takes it after us.
+        lock: ours (see `taken`): no call is made without it, and calls are noted, for whoever
+            takes it after us. None: whoever only looks needs none.
         environ: our own environment.
     """
     watch = Watch(project.files, poll_seconds=settings.poll_seconds)
@@ -95,6 +161,7 @@ def beads(
         seconds_max=settings.timeout,
         environ=environ,
         around=watch,
-        note=project.files / _NOTE if is_taken else None,
+        note=None if lock is None else project.files / _NOTE,
+        guard=None if lock is None else lock.keep,
     )
     return Beads(bd, watch, telling=telling)
