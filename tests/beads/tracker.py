@@ -5,7 +5,8 @@ of bd 1.0.3 is checked call by call. What is not recorded follows bd's documenta
 assumption: `comments ID` as the list of comments, `-f FILE` of `comments add`, answers about
 several ids of which some are unknown (those that are known are answered, exit code 0), the order
 of equal priorities (newest first, then by id), `list`'s limit of 50 and its leaving out of what is
-closed, `delete --force`, and that a part of an id does for the id. Only what the standard library has at hand without a cost is imported.
+closed, `delete --force`, `update` of what is closed, and that a part of an id does for the id. Only
+what the standard library has at hand without a cost is imported.
 """
 
 from __future__ import annotations

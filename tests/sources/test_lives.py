@@ -329,3 +329,25 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
+
+
+@pytest.mark.parametrize("review", [False, True], ids=["close", "review"])
+@pytest.mark.parametrize("broken_off", range(4))
+@pytest.mark.parametrize("who", ["", ACTOR], ids=["nobodys", "ours"])
+def test_what_was_opened_while_it_ran_and_told_in_two_parts_runs_once(
+    review: bool, broken_off: int, who: str
+) -> None:
+    lives, one = Lives(), IDS[0]
+    lives.create(one, {"reasoning"}, 2)
+    for step in (lives.look, lives.claim, lives.start):
+        step()
+    lives.changed(one, status="open", assignee=who)
+    lives.end(one, "done")
+    lives.tell(review=review, broken_off=broken_off)
+    lives.look()
+    lives.tell(review=review)
+    for step in (lives.look, lives.claim, lives.start):
+        step()
+    assert lives.runs[one] == 1
+    issue = lives.tracker.issues[one]
+    assert (issue.status, issue.assignee) == (("open", "") if review else ("closed", who))
