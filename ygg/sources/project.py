@@ -68,10 +68,12 @@ class Lock:
                     self._take()
             except OSError as error:
                 self._let_go()
+                is_away = isinstance(error, FileNotFoundError)
+                mend = "put it back" if is_away else "let ygg's user write to that folder"
                 raise NoProject(
                     f"no lock can be made there: {error.strerror}",
                     where=str(self._place),
-                    way_out="let ygg's user write to that folder, or do without it: --no-beads",
+                    way_out=f"{mend}, or do without it: --no-beads",
                 ) from error
 
     def release(self) -> None:
