@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -473,6 +473,70 @@ def test_a_crash_loses_no_claim_and_no_end() -> None:
             assert s.task("bd-0").attempt == 1
 
     run_virtual(story())
+
+
+async def _after_a_crash(
+    meanwhile: Callable[[Twin], None], then: Callable[[Sourced], Awaitable[None]]
+) -> None:
+    """bd-1 ran and bd-2 waited with its claim confirmed when the dispatcher was killed."""
+    tracker = project(bd_1={"title": "ran"}, bd_2={"title": "waited", "priority": 3})
+    store = MemoryStore()
+    async with sourced(tracker, store=store, crash=True) as s:
+        s.w.servers["h"].hold = asyncio.Event()
+        await s.until(lambda: s.status("bd-1") is Status.IN_PROGRESS)
+        await s.until(lambda: s.status("bd-2") is Status.OPEN and s.task("bd-2").held is None)
+    meanwhile(tracker)
+    async with sourced(tracker, store=store, identity="d2") as s:
+        await then(s)
+
+
+def test_after_a_crash_nothing_is_run_that_a_person_took_closed_or_deleted_meanwhile() -> None:
+    def taken(tracker: Twin) -> None:
+        tracker.has("bd-1", assignee="alice")
+        tracker.has("bd-2", status="closed")
+
+    def lost(tracker: Twin) -> None:
+        tracker.loses("bd-1")
+        tracker.has("bd-2", labels=())
+
+    async def then(s: Sourced) -> None:
+        await s.until(lambda: {t.status for t in s.w.tasks} == {Status.CLOSED})
+        assert s.w.servers["h"].asked == []
+        assert {t.outcome for t in s.w.tasks} == {Outcome.CANCELLED}
+        assert s.tracker.asked[-1] != "claim"
+
+    for meanwhile in (taken, lost):
+        run_virtual(_after_a_crash(meanwhile, then))
+
+
+def test_after_a_crash_what_was_edited_meanwhile_runs_as_it_is_now() -> None:
+    def edited(tracker: Twin) -> None:
+        tracker.has("bd-1", title="ran, in other words")
+        tracker.has("bd-2", title="is urgent now", priority=0)
+
+    async def then(s: Sourced) -> None:
+        await s.until_issues(bd_1="closed", bd_2="closed")
+        assert set(s.w.servers["h"].asked) == {"is urgent now", "ran, in other words"}
+        assert s.task("bd-1").attempt == 2
+
+    run_virtual(_after_a_crash(edited, then))
+
+
+def test_after_a_crash_nothing_of_a_tracker_that_is_away_starts_until_it_answers() -> None:
+    def goes_away(tracker: Twin) -> None:
+        tracker.failing = away()
+
+    async def then(s: Sourced) -> None:
+        (mine,) = await s.w.submit(draft("mine", priority=4))
+        await s.w.until(lambda: s.w.task(mine).status is Status.CLOSED)
+        await asyncio.sleep(300.0)
+        assert s.w.servers["h"].asked == ["mine"]
+        assert {s.task(one).held for one in s.tracker.issues} == {Held.FOR_SOURCE}
+        s.tracker.failing = None
+        await s.until_issues(bd_1="closed", bd_2="closed")
+        assert s.w.servers["h"].asked == ["mine", "ran", "waited"]
+
+    run_virtual(_after_a_crash(goes_away, then))
 
 
 def test_foreign_tasks_are_no_reason_to_read_the_store() -> None:

@@ -22,7 +22,8 @@ What it takes rows to mean, which is what a store has to write:
   read: it starts no more until the next OPENED. (HELD, so reasoned: its time has come in vain.)
 - OPENED comes first when a dispatcher begins, with the fence (owner, 0) if starts by others are
   to be noticed. At once behind it: REOPENED or BLOCKED, reason "rescue", of every task left in
-  progress, with the dead one's fence. The new one has seen all rows before its OPENED. Its fleet
+  progress, with the dead one's fence, and HELD of every task of a source that could start: the
+  source is asked anew whose it is. The new one has seen all rows before its OPENED. Its fleet
   is empty until CONFIGURED; then hosts are down, options well and nothing paused until rows say
   otherwise. Starts that were decided and never claimed leave no trace and need none.
 - RESIZED by an autoscaler carries its `evidence` and, as `before`, the limit that it saw.

@@ -156,7 +156,8 @@ class Sourcing:
     async def _turn(self) -> float | None:
         """All that there is to do now. Returns when the next end is due to be told again."""
         while True:
-            claimed = await self._claim()
+            # At the start, and after it was away, a person may have had the issue: look first.
+            claimed = not self._was_away and await self._claim()
             told = await self._reporting.tell()
             if told in (Told.TOLD, Told.UNANSWERED):
                 # What waited for this one may be ready now; or nothing can be asked at all.
@@ -170,7 +171,7 @@ class Sourcing:
 
     def _is_long_ago(self) -> bool:
         looked_at = self.standing.looked_at
-        return looked_at is not None and self._clock.wall() - looked_at > _LOOK_SECONDS
+        return looked_at is None or self._clock.wall() - looked_at > _LOOK_SECONDS
 
     async def leave(self, seconds: float) -> None:
         """Before the process ends: give back what waits, tell what can be told in so many seconds.

@@ -1454,6 +1454,42 @@ def test_a_task_of_a_source_waits_for_it_after_a_hold_and_after_a_retry(place: P
     tell(place, story)
 
 
+def test_what_was_a_sources_while_nobody_looked_waits_for_it_from_the_start(place: Place) -> None:
+    """Who was told that a task is ours was a dispatcher that is gone: ask the source anew."""
+
+    async def story(store: TaskStore) -> None:
+        ready, ran = (
+            await born(store, **OURS),
+            await running(store, source="beads", source_id="b-2"),
+        )
+        by_hand = await born(store, held=Held.BY_HAND, source="beads", source_id="b-3")
+        waits = await born(store, held=Held.FOR_SOURCE, source="beads", source_id="b-4")
+        early = await born(
+            store, held=Held.NOT_BEFORE, not_before=90.0, source="another", source_id="b-1"
+        )
+        failed = await blocked(store, source="beads", source_id="b-5")
+        mine = await born(store)
+        mark = await last_position(store)
+        again, restored = await opened_again(store, place)
+        assert restored.waiting == {(LANE, 2): 1}
+        assert await ready_ids(again) == [mine.id]
+        told = await rows(again, after=mark)
+        assert restored.position == told[-1].position
+        held = Held.FOR_SOURCE
+        assert [(r.kind, r.task, r.reason, r.held, r.waiting) for r in told[2:]] == [
+            (Kind.HELD, one.id, held.value, held, one.waiting) for one in (ready, ran, early)
+        ]
+        for one, why in ((ready, held), (ran, held), (waits, held), (early, held),
+                         (by_hand, Held.BY_HAND), (failed, None), (mine, None)):  # fmt: skip
+            assert (await again.get(one.id)).held is why
+        assert (await again.release(early.id, why=held, now=60.0)).held is Held.NOT_BEFORE
+        assert (await again.release(ran.id, why=held, now=60.0)).held is None
+        assert await ready_ids(again) == [ran.id, mine.id]
+        await again.close()
+
+    tell(place, story)
+
+
 def test_an_edit_changes_what_the_source_says_and_keeps_the_arrival(place: Place) -> None:
     async def story(store: TaskStore) -> None:
         before = await born(store, priority=3, **OURS)

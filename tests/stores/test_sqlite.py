@@ -505,6 +505,21 @@ def test_the_claim_of_a_damaged_row_misses_and_leaves_it_as_it_is(path: Path, ch
     run(story())
 
 
+@pytest.mark.parametrize("change", ["labels = '{'", "title = CAST(x'ff' AS TEXT)"])
+def test_a_damaged_row_of_a_source_holds_up_no_start(path: Path, change: str) -> None:
+    async def story() -> None:
+        store = await opened(SqliteStore(path))
+        bad, good = [await born(store, source="beads", source_id=one) for one in ("b-1", "b-2")]
+        await store.close()
+        edit(path, change, bad.id)
+        store = await opened(SqliteStore(path))
+        assert (await store.get(good.id)).held is Held.FOR_SOURCE
+        assert await store.claim(bad.id, option=HOST, seen=3, now=4.0) is None
+        await store.close()
+
+    run(story())
+
+
 @pytest.mark.parametrize(
     "change",
     ["labels = '{'", "not_before = 'soon'", "not_before = x'00'", "title = CAST(x'ff' AS TEXT)"],
@@ -1112,6 +1127,14 @@ READY = "SEARCH tasks USING INDEX tasks_ready (type=? AND model=? AND run_next=?
             lambda t: t.journal(5, 9, "x"),
             ["SEARCH journal USING INDEX journal_task (task=? AND position>?)"],
             id="journal of a task",
+        ),
+        pytest.param(
+            lambda t: t.startable_of_sources(),
+            [
+                "SEARCH tasks USING INDEX tasks_source (source>?)",
+                "USE TEMP B-TREE FOR ORDER BY",
+            ],
+            id="startable of sources",
         ),
         pytest.param(
             lambda t: t.sourced("beads"),

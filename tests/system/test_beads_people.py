@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -160,6 +161,50 @@ def test_what_waits_follows_a_person_claimed_or_not(
             "blocked": "blocked",
         }
         assert [n for n, issue in left.items() if issue.comments or issue.notes] == ["edited"]
+
+
+def test_what_a_person_does_while_nobody_looks_is_seen_before_anything_starts(
+    tmp_path: Path, project: Project, person: Project, servers: Servers
+) -> None:
+    a, b = servers.start("a"), servers.start("b")
+    servers.gate(a, is_open=False)
+    folder, text = tmp_path / "d", settings({"a": (a, 2), "b": (b, 1)}, extra=TYPES)
+    with daemon(folder, text, command=feeding(project)) as d:
+        taken, ran = (person.new(f"ran {n}", "-l", "reasoning", "-p0") for n in range(2))
+        until(lambda: a.running == 2, within=60)
+        closed, edited = (person.new(f"waited {n}", "-l", "reasoning") for n in range(2))
+        until(
+            lambda: [t["held"] for one in (closed, edited) for t in tasks_of(d, one)] == [None] * 2,
+            within=60,
+        )
+        d.process.send_signal(signal.SIGKILL)
+        d.process.wait(10)
+    person.bd("update", taken, "--assignee=alice")
+    person.bd("close", closed)
+    person.bd("update", edited, "--description=Something else")
+    a.asked.clear()
+    servers.gate(a, is_open=True)
+    with daemon(folder, text, command=("loop", "--async", "--no-beads")) as d:
+        # Of those that could start it has decided what does by the time that it answers.
+        status = d.client.call("GET", "/v1/status")
+        assert (status["held"], status["counts"]["in_progress"]) == ({"waiting_for_source": 4}, 0)
+        assert "does not feed from" in " ".join(status["needs_person"])
+        assert (
+            ygg("submit", "mine", "--type", "reasoning", "--wait", "--url", d.url).returncode == 0
+        )
+        assert a.asked == ["mine"]
+    with daemon(folder, text, command=feeding(project)) as d:
+        all_looked_at(d, person)
+        until(lambda: {is_at(person, one, "closed") for one in (ran, edited)} == {True}, within=60)
+        assert sorted(a.asked) == ["mine", "ran 1", "waited 1\n\nSomething else"]
+        for one in (taken, closed):
+            (task,) = tasks_of(d, one)
+            assert (task["status"], task["outcome"]) == ("closed", "cancelled")
+        assert (person.issue(taken).status, person.issue(taken).assignee) == (
+            "in_progress",
+            "alice",
+        )
+        assert ygg("check-journal", "--state", folder).returncode == 0
 
 
 def waiting(d: Daemon) -> int:

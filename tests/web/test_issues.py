@@ -90,3 +90,35 @@ def test_of_several_sources_each_is_asked(tmp_path: Path) -> None:
             assert (await w.ask("GET", f"/v1/tasks/{ISSUE}")).json["id"] == task_id
 
     run(story())
+
+
+def test_it_is_said_what_keeps_a_source_from_confirming_a_task(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            task_id = await an_issues_task(w)
+
+            async def why() -> str:
+                said = (await w.ask("GET", f"/v1/tasks/{task_id}/why")).json["summary"]
+                begin = "its tracker has not confirmed that it is ours: "
+                assert said.startswith(begin)
+                return str(said[len(begin) :])
+
+            async def needs_person() -> str:
+                return "; ".join((await w.ask("GET", "/v1/status")).json["needs_person"])
+
+            assert "this dispatcher does not feed from beads, where it is bd-7.2" in await why()
+            assert f"`ygg cancel {task_id}`" in await why()
+            assert "1 task of a tracker that this dispatcher does not feed" in await needs_person()
+            (standing,) = with_source(w).dispatcher.sources
+            assert await why() == "beads has not answered yet"
+            assert await needs_person() == ""
+            standing.trouble = "bd: it can't be started"
+            assert await why() == "beads can't be asked: bd: it can't be started"
+            standing.trouble, standing.looked_at = None, w.clock.wall()
+            assert await why() == "bd-7.2 is claimed when it is among the next to start"
+            standing.unclaimed[ISSUE] = "alice has it"
+            assert await why() == "bd-7.2 was not claimed: alice has it"
+            standing.unreadable[ISSUE] = "priority: 9"
+            assert await why() == "bd-7.2 can't be read: priority: 9"
+
+    run(story())

@@ -230,8 +230,9 @@ class TaskStore(Protocol):
     ) -> Restored:
         """Take the store for this start of this dispatcher, and rescue what the last one left.
 
-        `once` are types whose tasks are not run twice: a rescue blocks them. Listeners hear of the
-        rescue too. Raises StoreUnusable.
+        `once` are types whose tasks are not run twice: a rescue blocks them. What was a source's
+        while nobody looked may be anybody's by now: its open tasks are held FOR_SOURCE. Listeners
+        hear of both. Raises StoreUnusable.
         """
 
     def follow(self, listener: Listener) -> None: ...

@@ -140,6 +140,10 @@ class MemoryTables:
     def in_progress(self) -> Sequence[Task]:
         return [t for t in self.tasks.values() if t.status is Status.IN_PROGRESS]
 
+    def startable_of_sources(self) -> Sequence[Task]:
+        waiting = (t for t in self.tasks.values() if t.status is Status.OPEN)
+        return [t for t in waiting if t.source is not None and t.held in (None, Held.NOT_BEFORE)]
+
     def due(self, now: float) -> Due:
         due = sorted(self._not_before(), key=lambda item: item[:2])
         return Due([task for not_before, _, task in due if not_before <= now][:DUE], {})

@@ -85,6 +85,9 @@ class Tables(Protocol):
 
     def in_progress(self) -> Sequence[Task]: ...
 
+    def startable_of_sources(self) -> Sequence[Task]:
+        """Open tasks of sources that are not held, or for a time only; those that can be read."""
+
     def due(self, now: float) -> Due:
         """Held for a time that has come; also those of which nobody can tell when that is."""
 
@@ -121,6 +124,9 @@ class Operations:
             self._save(task, after, now, _KIND_OF[after.status], reason="rescue", fence=task.fence)
             if after.status is Status.BLOCKED:
                 self._post(after)
+        for task in self.tables.startable_of_sources():
+            after = lifecycle.held(task, Held.FOR_SOURCE)
+            self._save(task, after, now, Kind.HELD, reason=Held.FOR_SOURCE.value)
         return Restored(
             position=self.events[-1].position,
             last_created_at=self.tables.last_created_at(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -95,6 +95,12 @@ _WAITING: Final = (
     "WHERE status = 'open' AND held IS NULL GROUP BY type, model, run_next, priority"
 )
 _IN_PROGRESS: Final = "status = 'in_progress' AND status <> 'closed' ORDER BY sequence"
+# startable_of_sources: by the index of live tasks of sources. The one by status holds all that wait.
+_STARTABLE: Final = (
+    "SELECT sequence FROM tasks INDEXED BY tasks_source WHERE source IS NOT NULL "
+    "AND status <> 'closed' AND status = 'open' "
+    "AND (held IS NULL OR held = 'not_before') ORDER BY sequence"
+)
 _DUE: Final = "held = 'not_before' AND not_before <= ? ORDER BY not_before, sequence"
 # due: what is no number sorts behind all numbers, as SQLite has it
 _NEVER_DUE: Final = "held = 'not_before' AND not_before >= '' ORDER BY not_before, sequence"
@@ -278,6 +284,15 @@ class SqliteTables:
 
     def in_progress(self) -> Sequence[Task]:
         return self._all(_IN_PROGRESS, ())
+
+    def startable_of_sources(self) -> Sequence[Task]:
+        found: list[Task] = []
+        for (row,) in self.connection.execute(_STARTABLE).fetchall():
+            with suppress(DamagedRow):  # its claim meets the damage too, tells, and starts nothing
+                task = self._one("sequence = ?", (row,))
+                assert task is not None, f"row {row} went away within a transaction"
+                found.append(task)
+        return found
 
     def due(self, now: float) -> Due:
         found = Due([], {})

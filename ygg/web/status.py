@@ -297,10 +297,20 @@ def dispatcher_status(
         needs_person=[
             *_sentences(sight.board, hosts, blocked, store_trouble, autoscaler),
             *(f"{s.name} can't be asked: {s.trouble}" for s in sight.sources if s.trouble),
+            *_without_source(held, sight.sources),
         ],
         autoscaler=autoscaler,
         sources=[_source(source, overview) for source in sight.sources],
     )
+
+
+def _without_source(held: Mapping[str, int], sources: Sequence[Standing]) -> Iterator[str]:
+    count = held.get(Held.FOR_SOURCE.value, 0)
+    if count and not sources:
+        yield (
+            f"{_tasks(count)} of a tracker that this dispatcher does not feed from: start it "
+            "with its project, or cancel them"
+        )
 
 
 def _source(source: Standing, overview: Overview | None) -> SourceStatus:

@@ -274,6 +274,7 @@ class TaskRoutes:
                 dispatcher.board,
                 dispatcher.store_trouble,
                 self._parts.reasons(),
+                sources=dispatcher.sources,
                 in_order=dispatcher.mode == "async",
             )
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ygg.artifacts import NoArtifact
 from ygg.board import Board, Reason
 from ygg.fleet import Option
 from ygg.journal import Event
-from ygg.tasks import Json, Outcome, Status, Task
+from ygg.sources.base import Standing
+from ygg.tasks import Held, Json, Outcome, Status, Task
 from ygg.wire import told_time
 
 #: Each reason in words. A test holds the list against the enumeration.
@@ -57,12 +58,13 @@ def why_json(
     store_trouble: str | None,
     reasons: Mapping[str, str],
     *,
+    sources: Sequence[Standing] = (),
     in_order: bool = True,
 ) -> dict[str, Json]:
     """Of each option of the task's route, why it can't start there now (null: it can).
 
-    `reasons` are hosts' own words for being down or resting; `in_order`: the most urgent is the
-    next, as it is not with the legacy threads.
+    `reasons` are hosts' own words for being down or resting; `sources` what the dispatcher feeds
+    from; `in_order`: the most urgent is the next, as it is not with the legacy threads.
     """
     options: list[Json] = []
     if task.status is Status.OPEN:
@@ -74,7 +76,7 @@ def why_json(
         "id": task.id,
         "status": task.status.value,
         "held": task.held and task.held.value,
-        "summary": _summary(task, options, in_order=in_order),
+        "summary": _summary(task, options, sources, in_order=in_order),
         "options": options,
     }
 
@@ -112,7 +114,9 @@ def _option(
     }
 
 
-def _summary(task: Task, options: list[Json], *, in_order: bool) -> str:
+def _summary(
+    task: Task, options: list[Json], sources: Sequence[Standing], *, in_order: bool
+) -> str:
     match task.status:
         case Status.IN_PROGRESS:
             return f"it runs on {task.host}"
@@ -120,6 +124,8 @@ def _summary(task: Task, options: list[Json], *, in_order: bool) -> str:
             return f"it is closed ({task.outcome}): it does not wait"
         case Status.BLOCKED:
             return f"it is blocked and needs a person: {task.error}"
+    if task.held is Held.FOR_SOURCE:
+        return f"{IN_WORDS[Reason.WAITING_FOR_SOURCE]}: {_source(task, sources)}"
     if task.held is not None:
         until = "" if task.not_before is None else f" (not before {told_time(task.not_before)})"
         return f"{IN_WORDS[Reason(task.held.value)]}{until}"
@@ -135,6 +141,26 @@ def _summary(task: Task, options: list[Json], *, in_order: bool) -> str:
             "first come, first served"
         )
     return "it starts when one of its options is free and it is the most urgent that may run there"
+
+
+def _source(task: Task, sources: Sequence[Standing]) -> str:
+    """What keeps a task's source from confirming it."""
+    issue = task.source_id or ""
+    standing = next((one for one in sources if one.name == task.source), None)
+    if standing is None:
+        return (
+            f"this dispatcher does not feed from {task.source}, where it is {issue}: start it with "
+            f"its project, or `ygg cancel {task.id}`"
+        )
+    if standing.trouble is not None:
+        return f"{standing.name} can't be asked: {standing.trouble}"
+    if issue in standing.unreadable:
+        return f"{issue} can't be read: {standing.unreadable[issue]}"
+    if issue in standing.unclaimed:
+        return f"{issue} was not claimed: {standing.unclaimed[issue]}"
+    if standing.looked_at is None:
+        return f"{standing.name} has not answered yet"
+    return f"{issue} is claimed when it is among the next to start"
 
 
 def artifact_path(task: Task, *, thinking: bool) -> str:
