@@ -143,7 +143,10 @@ def withdrawn(task: Task, why: str, now: float) -> Task:
 def retried(task: Task, now: float) -> Task:
     """A person sends a blocked task back to its place, its strikes forgiven. Raises Refused."""
     if task.status is not Status.BLOCKED:
-        raise Refused(f"task {task.id} is {task.status.value}: only a blocked task can be retried")
+        why = f"task {task.id} is {task.status.value}: only a blocked task can be retried"
+        if task.source is not None and task.status is Status.CLOSED:
+            why += f"; its issue runs again, as a new task, once it is open: {_there(task, '--status open')}"
+        raise Refused(why)
     check_move(task.id, task.status, Status.OPEN)
     after = replace(task, status=Status.OPEN, error=None, strikes=0, ended_at=None)
     return replace(after, held=_still_held(after, now))
@@ -159,6 +162,22 @@ def prioritised(task: Task, *, priority: int | None, run_next: bool | None) -> T
         run_next=task.run_next if run_next is None else run_next,
     )
     return task if after == task else after
+
+
+def check_priority_is_ours(task: Task, priority: int) -> None:
+    """Raise Refused where the source has the last word on it: its next look would undo the change."""
+    if task.source is not None:
+        raise Refused(
+            f"task {task.id} has the priority of its issue {task.source_id} in {task.source}, and "
+            f"follows it: change it there, {_there(task, f'-p {priority}')}"
+        )
+
+
+def _there(task: Task, flags: str) -> str:
+    """How a person changes an issue in its source."""
+    return (
+        f"`bd update {task.source_id} {flags}`" if task.source == "beads" else f"{task.source_id}"
+    )
 
 
 def held(task: Task, why: Held = Held.BY_HAND) -> Task:

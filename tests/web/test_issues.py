@@ -41,8 +41,8 @@ def test_every_route_of_a_task_takes_the_id_of_its_issue(tmp_path: Path) -> None
             task_id = await an_issues_task(with_source(w))
             for rest in ("", "/history", "/why"):
                 assert (await w.ask("GET", f"/v1/tasks/{ISSUE}{rest}")).status == 200
-            changed = await w.ask("PATCH", f"/v1/tasks/{ISSUE}", {"priority": 0})
-            assert (changed.json["id"], changed.json["priority"]) == (task_id, 0)
+            changed = await w.ask("PATCH", f"/v1/tasks/{ISSUE}", {"run_next": True})
+            assert (changed.json["id"], changed.json["run_next"]) == (task_id, True)
             assert (await w.ask("GET", f"/v1/tasks/{ISSUE}/artifact")).status == 404
             assert (await w.ask("POST", f"/v1/tasks/{ISSUE}/retry")).status == 409
             cancelled = await w.ask("POST", f"/v1/tasks/{ISSUE}/cancel")
@@ -120,5 +120,29 @@ def test_it_is_said_what_keeps_a_source_from_confirming_a_task(tmp_path: Path) -
             assert await why() == "bd-7.2 was not claimed: alice has it"
             standing.unreadable[ISSUE] = "priority: 9"
             assert await why() == "bd-7.2 can't be read: priority: 9"
+
+    run(story())
+
+
+def test_what_only_the_source_can_change_is_refused_with_the_way_to_change_it(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as w:
+            task_id = await an_issues_task(with_source(w))
+            for one in (ISSUE, task_id):
+                said = await w.ask("PATCH", f"/v1/tasks/{one}", {"priority": 0, "held": True})
+                assert said.status == 409
+                assert f"change it there, `bd update {ISSUE} -p 0`" in said.json["detail"]
+            task = (await w.ask("GET", f"/v1/tasks/{task_id}")).json
+            assert (task["priority"], task["held"]) == (2, "waiting_for_source")
+            await w.ask("POST", f"/v1/tasks/{task_id}/cancel")
+            for ask in (
+                w.ask("POST", f"/v1/tasks/{ISSUE}/retry"),
+                w.ask("POST", "/v1/retry", {"ids": [ISSUE]}),
+            ):
+                said = await ask
+                assert said.status == 409
+                assert said.json["detail"].endswith(f"`bd update {ISSUE} --status open`")
 
     run(story())

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from ygg.dispatcher import Unroutable
+from ygg.lifecycle import check_priority_is_ours
 from ygg.shapes import History, Retried, TaskPage, TaskView, Why
 from ygg.stores.base import KeyClash, Query
 from ygg.tasks import Status
@@ -242,8 +243,11 @@ class TaskRoutes:
 
     async def change(self, request: web.Request) -> web.Response:
         order = await read_request(request, orders.read_change)
+        task_id = await self._parts.task_id(request)
+        if order.priority is not None:
+            check_priority_is_ours(await self._parts.task_of(task_id), order.priority)
         task = await self._dispatcher.store.change(
-            await self._parts.task_id(request),
+            task_id,
             priority=order.priority,
             run_next=order.run_next,
             held=order.held,
