@@ -181,6 +181,8 @@ class RunningTask(msgspec.Struct, frozen=True, kw_only=True):
     running_seconds: float | None
     #: That the model has said so far.
     tokens: int
+    #: The id of its issue; null: it has none, or the task is being claimed.
+    source_id: str | None = None
 
 
 class OptionStatus(msgspec.Struct, frozen=True, kw_only=True):

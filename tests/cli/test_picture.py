@@ -221,3 +221,15 @@ def test_a_narrow_terminal_has_the_figures_that_matter() -> None:
     assert "surtr-reasoning  up          2     2" in lines
     assert "  01aaaaaaaaaaaaaaaa  3 min 4 s" in lines
     assert "WAITING          0  OLDEST" in lines
+
+
+def test_of_what_runs_for_an_issue_its_id_is_shown() -> None:
+    first, second = RUNNING
+    issue = {**first, "source_id": "bd-7"}
+    for tasks, said in (
+        ([issue, second], [[first["id"], "bd-7", "critical"], [second["id"], "-", "normal"]]),
+        ([first, second], [[first["id"], "critical", "3"], [second["id"], "normal", "starting"]]),
+    ):
+        lines = picture(hosts=[a_host("h", active=2, tasks=tasks)])
+        words = [line.split()[:3] for line in lines]
+        assert all(one in words for one in said)

@@ -117,6 +117,17 @@ def test_the_command_line_takes_the_ids_of_issues(
         done = ygg("retry", *some, "--url", d.url)
         assert (done.returncode, done.stdout) == (0, "2 tasks are open again\n"), done.stderr
         until(lambda: {project.issue(i).status for i in some} == {"closed"}, within=60)
+        ygg("submit", "of no issue", "--type", "reasoning", "--wait", "--url", d.url)
+        every = ygg("list", "--url", d.url).stdout.splitlines()
+        assert (every[0].split()[:2], len(every)) == (["ID", "ISSUE"], 5)
+        for asked in (("list",), ("status",), ("list", "--status", "closed")):
+            found = ygg(*asked, some[1], one, some[1], "--url", d.url).stdout.splitlines()
+            assert [line.split()[1] for line in found] == ["ISSUE", some[1], one], asked
+        assert ygg("list", one, "--status", "open", "--url", d.url).stdout == ""
+        found = ygg("status", one, "--json", "--url", d.url).stdout.splitlines()
+        assert [json.loads(line)["source_id"] for line in found] == [one]
+        for bad in (["list", "bd-nope"], ["status", "bd-nope"], ["status", "--watch", one]):
+            assert ygg(*bad, "--url", d.url).returncode != 0, bad
         done = ygg("show", "bd-nope", "--url", d.url)
         assert (done.returncode, done.stdout) == (1, "")
         assert "no task 'bd-nope'" in done.stderr

@@ -195,17 +195,18 @@ def _by(who: str) -> str:
 
 def _running(tasks: Sequence[RunningTask], paper: Paper) -> list[str]:
     """A line for each task, all of them lined up."""
+    issue = ["issue"] if any(task.source_id for task in tasks) else []
     rows: list[list[Cell]] = [
         [
-            "", task.id, priority_name(task.priority),
+            "", task.id, *(task.source_id or "-" for _ in issue), priority_name(task.priority),
             "starting" if task.running_seconds is None else seconds(task.running_seconds),
             f"{task.tokens} tokens" if task.tokens else "",
             task.title,
         ]
         for task in tasks
     ]  # fmt: skip
-    names = ["", "id", "priority", "time", "tokens", "title"]
-    _, *lines = paper.table(names, rows, drop=["tokens", "priority", "title"])
+    names = ["", "id", *issue, "priority", "time", "tokens", "title"]
+    _, *lines = paper.table(names, rows, drop=["tokens", "priority", "title", *issue])
     return lines
 
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from ygg.cli.base import DONE, Commands, paper, print_json, show
+from ygg.cli.base import DONE, Commands, Wrong, paper, print_json, show
+from ygg.cli.base import name as name_of
 from ygg.cli.remote import remote
 
 if TYPE_CHECKING:
@@ -35,12 +36,15 @@ def register(commands: Commands) -> None:
         "status", remote(_status), "show hosts, what runs, waits and is blocked",
         """
         ygg status
+        ygg status bd-7 01kb2x7a5w2m9qfz4r        # of these tasks and issues alone
         ygg status --watch                        # as it changes, until Ctrl-C
         ygg status --json | jq '.hosts[] | {name, active, available_slots}'
         YGG_URL=unix:/run/ygg/ygg.sock ygg status
         """,
         commands.remote, commands.json,
     )  # fmt: skip
+    status.add_argument("ids", nargs="*", type=name_of, metavar="ID",
+                        help="of tasks, or of issues: a line for each, and nothing else")  # fmt: skip
     status.add_argument(
         "-w", "--watch", action="store_true",
         help="draw it again as it changes; with --json, or where there is no terminal, write it again",
@@ -48,6 +52,8 @@ def register(commands: Commands) -> None:
 
 
 async def _status(client: Client, args: argparse.Namespace) -> int:
+    if args.ids:
+        return await _status_of(client, args)
     status = await client.status()
     if args.watch:
         return await _watch(client, status, as_json=args.json)
@@ -55,6 +61,20 @@ async def _status(client: Client, args: argparse.Namespace) -> int:
         print_json(status)
     else:
         show(_lines(client, status))
+    return DONE
+
+
+async def _status_of(client: Client, args: argparse.Namespace) -> int:
+    from ygg.cli.tasks import Table, named_tasks
+
+    if args.watch:
+        raise Wrong("--watch draws the whole picture: leave out the ids, or `ygg wait ID...`")
+    tasks = [task async for task in named_tasks(client, args.ids)]
+    if args.json:
+        for task in tasks:
+            print_json(task)
+    else:
+        Table().print(tasks)
     return DONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ygg.cli.base import DONE, Commands, Wrong, at_least, paper, print_json, say, show
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ygg.client import Client
     from ygg.shapes import TaskView
 
+_ISSUE: Final = "ISSUE"
 #: Rows of a table that are lined up with each other.
 _CHUNK: Final = 500
 _HEADINGS: Final = ("ID", "STATUS", "PRI", "AGE", "TYPE", "HOST", "TITLE")
@@ -30,10 +32,13 @@ def register(commands: Commands) -> None:
         ygg list                                 # the latest 50
         ygg list --status blocked                # what needs a person
         ygg list --status open -p 0 --type reasoning
+        ygg list bd-7 bd-9.1                     # of these issues, or tasks
         ygg list --error "no such model" --limit 0 --json | jq -r .id
         """,
         commands.remote, commands.json,
     )  # fmt: skip
+    listing.add_argument("ids", nargs="*", type=name_of, metavar="ID",
+                         help="of tasks, or of issues: only these")  # fmt: skip
     listing.add_argument("--status", choices=["open", "in_progress", "closed", "blocked"])
     listing.add_argument(
         "-p", "--priority", type=at_least(0), metavar="N", help="0 critical .. 4 backlog"
@@ -82,13 +87,15 @@ def register(commands: Commands) -> None:
 
 async def _list(client: Client, args: argparse.Namespace) -> int:
     limit = args.limit if args.limit > 0 else None
-    tasks = client.tasks(
+    tasks = named_tasks(client, args.ids) if args.ids else client.tasks(
         status=args.status, priority=args.priority, type=args.type, host=args.host,
         error=args.error, limit=None if limit is None else limit + 1,
     )  # fmt: skip
     chunk: list[TaskView] = []
-    shown, more = 0, False
+    shown, more, table = 0, False, Table()
     async for task in tasks:
+        if args.ids and not _is_wanted(task, args):
+            continue
         more = shown == limit
         if more:
             break
@@ -98,10 +105,10 @@ async def _list(client: Client, args: argparse.Namespace) -> int:
             continue
         chunk.append(task)
         if len(chunk) == _CHUNK:
-            _print_table(chunk, headed=shown == _CHUNK)
+            table.print(chunk)
             chunk = []
     if chunk:
-        _print_table(chunk, headed=shown <= _CHUNK)
+        table.print(chunk)
     if more and not args.json:
         say(f"these are the latest {limit}; --limit 0 lists all")
     elif not shown:
@@ -109,6 +116,27 @@ async def _list(client: Client, args: argparse.Namespace) -> int:
         if not args.json:
             say("no task is like that")
     return DONE
+
+
+async def named_tasks(client: Client, ids: Iterable[str]) -> AsyncIterator[TaskView]:
+    """Those of these ids, in their order, each once. Of an issue it is the latest."""
+    told: set[str] = set()
+    for one in ids:
+        task = await client.task(one)
+        if task.id not in told:
+            told.add(task.id)
+            yield task
+
+
+def _is_wanted(task: TaskView, args: argparse.Namespace) -> bool:
+    """Whether a task is as the other options say; of all others the dispatcher says that."""
+    return (
+        args.status in (None, task.status)
+        and args.priority in (None, task.priority)
+        and args.type in (None, task.type)
+        and args.host in (None, task.host)
+        and (args.error is None or args.error in (task.error or ""))
+    )
 
 
 async def _check_names(client: Client, args: argparse.Namespace) -> None:
@@ -126,20 +154,31 @@ async def _check_names(client: Client, args: argparse.Namespace) -> None:
             raise Wrong(f"no type {args.type!r}; known: {', '.join(types)}")
 
 
-def _print_table(tasks: list[TaskView], *, headed: bool) -> None:
-    from ygg.cli.story import STATUS_TONES, age
-    from ygg.printing import Toned
+class Table:
+    """Tasks line by line, printed piece by piece, the ids of their issues where there are some."""
 
-    now, on = time.time(), paper()
-    rows: list[list[Cell]] = [
-        [
-            task.id, Toned(task.status, STATUS_TONES[task.status]), task.priority,
-            age(task.created_at, now), task.type, task.host or "-", task.title,
-        ]
-        for task in tasks
-    ]  # fmt: skip
-    heading, *lines = table_lines(_HEADINGS, rows, width=on.width, colour=on.colour, drop=_DROP)
-    show([heading, *lines] if headed else lines)
+    def __init__(self) -> None:
+        self._headings: tuple[str, ...] = ()
+
+    def print(self, tasks: Sequence[TaskView]) -> None:
+        from ygg.cli.story import STATUS_TONES, age
+        from ygg.printing import Toned
+
+        now, on = time.time(), paper()
+        headings: tuple[str, ...] = _HEADINGS
+        if _ISSUE in self._headings or any(task.source_id for task in tasks):
+            headings = (_HEADINGS[0], _ISSUE, *_HEADINGS[1:])
+        rows: list[list[Cell]] = [
+            [
+                task.id, *([task.source_id or "-"] if _ISSUE in headings else []),
+                Toned(task.status, STATUS_TONES[task.status]), task.priority,
+                age(task.created_at, now), task.type, task.host or "-", task.title,
+            ]
+            for task in tasks
+        ]  # fmt: skip
+        heading, *lines = table_lines(headings, rows, width=on.width, colour=on.colour, drop=_DROP)
+        show(lines if headings == self._headings else [heading, *lines])
+        self._headings = headings
 
 
 async def _show(client: Client, args: argparse.Namespace) -> int:

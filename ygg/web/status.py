@@ -221,6 +221,7 @@ def _running_task(sight: Sight, task_id: str) -> RunningTask:
         priority=waiting.rank.priority,
         running_seconds=None if began is None else round(sight.monotonic - began, 3),
         tokens=0 if attempt is None else attempt.completion_tokens,
+        source_id=None if task is None else task.source_id,
     )
 
 
