@@ -160,7 +160,7 @@ def test_what_the_example_shows_as_the_defaults_of_beads_are_they() -> None:
     text = uncommented("beads")
     settings = parse_fleet(text, "/x/hosts.yaml").beads
     assert all(f"\n  {key}: " in text for key in BEADS_KEYS)
-    assert settings == BeadsSettings(path=Path("/x"), actor="ygg@skadi")
+    assert settings == BeadsSettings(path=Path("/x"), actor="ygg@skadi", poll_seconds=60.0)
 
 
 @pytest.mark.pure

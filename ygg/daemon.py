@@ -41,7 +41,7 @@ from ygg.sources.base import NoProject, SourceError, Standing
 from ygg.sources.issues import Taking
 from ygg.sources.project import actor_of, beads, taken
 from ygg.sources.telling import calls
-from ygg.sources.where import REDIRECT, Project, Wanted, find_project
+from ygg.sources.where import REDIRECT, Project, Wanted, find_project, poll_seconds
 from ygg.sourcing import Places as Room
 from ygg.sourcing import Sourcing
 from ygg.stores.base import StoreError, StoreUnusable
@@ -229,8 +229,9 @@ def _sourcing(dispatcher: Dispatcher, project: Project, stack: AsyncExitStack) -
         raise CantStart(str(error)) from error
     standing = Standing(name="beads", where=str(project.folder), actor=actor)
     dispatcher.sources.append(standing)
-    log.info("event=feeding source=beads project=%s files=%s actor=%s take=%s",
-             project.folder, project.files, actor, fleet.beads.take)  # fmt: skip
+    log.info("event=feeding source=beads project=%s files=%s actor=%s take=%s poll_seconds=%g",
+             project.folder, project.files, actor, fleet.beads.take,
+             poll_seconds(project, fleet.beads))  # fmt: skip
     if project.doubt:
         log.warning("event=redirect_in_doubt file=%s why=%r hint='mend or delete that file'",
                     project.beads / REDIRECT, project.doubt)  # fmt: skip

@@ -182,8 +182,8 @@ class BeadsSettings:
     take: Literal["labelled", "all"] = "labelled"
     #: What becomes of an answered issue, unless its type says otherwise.
     done: Done = "close"
-    #: The safety net's pace.
-    poll_seconds: float = 60.0
+    #: The safety net's pace; None: as quick as the project needs.
+    poll_seconds: float | None = None
     #: The program: a name, looked for in PATH, or a path.
     command: str = "bd"
     #: Seconds that one call of it may take.

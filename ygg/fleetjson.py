@@ -80,7 +80,7 @@ class BeadsView(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     take: Literal["labelled", "all"] = "labelled"
     done: Done = "close"
-    poll_seconds: float = 60.0
+    poll_seconds: float | None = None
     command: str = "bd"
     timeout: float = 60.0
 

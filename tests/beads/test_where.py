@@ -8,7 +8,7 @@ import pytest
 
 from ygg.fleet import BeadsSettings
 from ygg.sources.base import NoProject
-from ygg.sources.where import Project, Wanted, find_project, project_at
+from ygg.sources.where import Project, Wanted, find_project, poll_seconds, project_at
 
 NOTHING = BeadsSettings()
 
@@ -101,3 +101,40 @@ def test_the_redirect_of_a_redirect_is_told_and_not_followed(tmp_path: Path) -> 
     (middle / "redirect").write_text("../last/.beads")
     project = project_at(made(tmp_path / "tree", "../middle/.beads"))
     assert (project.files, "which has one too" in project.doubt) == (middle, True)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "environ", "seconds"),
+    [
+        (None, {}, 60),
+        ("{}", {}, 60),
+        ('{"dolt_mode": "embedded"}', {"BEADS_DOLT_SERVER_MODE": "0"}, 60),
+        ('{"dolt_mode": "server"}', {}, 10),
+        ('{"dolt_mode": "Proxied-Server", "other": [1]}', {}, 10),
+        (None, {"BEADS_DOLT_SERVER_MODE": "1"}, 10),
+        ('{"dolt_mode": "embedded"}', {"BEADS_DOLT_SHARED_SERVER": "True"}, 10),
+        ('{"dolt_mode": 7}', {}, 60),
+        ('{"dolt_mo', {}, 60),
+        (b'\xff{"dolt_mode": "server"}', {}, 60),
+    ],
+)
+def test_a_project_whose_issues_are_on_a_server_is_looked_at_more_often(
+    tmp_path: Path, metadata: str | bytes | None, environ: dict[str, str], seconds: float
+) -> None:
+    beads = made(tmp_path)
+    (beads / "metadata.json").unlink()
+    if metadata is not None:
+        data = metadata if isinstance(metadata, bytes) else metadata.encode()
+        (beads / "metadata.json").write_bytes(data)
+    project = project_at(beads)
+    assert poll_seconds(project, NOTHING, environ) == seconds
+    assert poll_seconds(project, BeadsSettings(poll_seconds=33.0), environ) == 33.0
+    (beads / "dolt").mkdir()  # then its files change here
+    assert poll_seconds(project, NOTHING, environ) == 60
+
+
+def test_of_a_redirected_project_the_files_say_where_its_issues_are(tmp_path: Path) -> None:
+    files = made(tmp_path / "files")
+    (files / "metadata.json").write_text('{"dolt_mode": "server"}')
+    near = made(tmp_path / "near", f"{files}\n")
+    assert poll_seconds(project_at(near), NOTHING, {}) == 10

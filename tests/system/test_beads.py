@@ -263,6 +263,12 @@ def test_the_doctor_lists_what_would_be_taken(
     assert "1 of 2 ready issues would be taken" in said
     assert f"{one} 'Why?': reasoning, priority 1" in said
     assert f"{bug} is left alone: it has no label that means a type" in said
+    assert "its files are watched; it is looked at every 1 min" in said
+    (project.beads / "metadata.json").write_text('{"dolt_mode": "server"}')
+    said = ygg(*words).stdout
+    assert (
+        "bd talks to a server, and nothing changes on this disk: it is looked at every 10 s" in said
+    )
     bad = project.new("Bad", "-l", "reasoning")
     project.rewrite(bad, priority=9)
     done = ygg(*words)

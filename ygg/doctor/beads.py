@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Final
 
 from ygg.doctor.findings import Finding, ok, wrong
-from ygg.fleet import Fleet
+from ygg.fleet import BeadsSettings, Fleet
 from ygg.lines import printable
+from ygg.printing import seconds
 from ygg.sources.base import Issue, SourceError
 from ygg.sources.issues import Taking, left_alone, not_free, offers
 from ygg.sources.project import actor_of, beads
-from ygg.sources.where import REDIRECT, Project, Wanted, find_project
+from ygg.sources.where import (
+    REDIRECT,
+    Project,
+    Wanted,
+    find_project,
+    is_elsewhere,
+    poll_seconds,
+)
 
 #: Issues that are told of one by one, of those that are taken and of the others.
 _TOLD: Final = 20
@@ -40,6 +48,7 @@ async def look_at(fleet: Fleet, wanted: Wanted, folder: Path) -> Sequence[Findin
     return [
         ok(f"bd answers in {project.folder}; issues are claimed as {taking.actor}"),
         *where,
+        ok(_pace(project, fleet.beads)),
         *_issues(ready, taking),
     ]
 
@@ -52,6 +61,13 @@ def _redirect(project: Project) -> Iterator[Finding]:
             f"{project.beads / REDIRECT} is in doubt: {project.doubt}",
             "mend or delete that file; `bd where` tells which database bd opens",
         )
+
+
+def _pace(project: Project, settings: BeadsSettings) -> str:
+    every = f"every {seconds(poll_seconds(project, settings))} (`beads: {{poll_seconds: ...}}`)"
+    if not is_elsewhere(project):
+        return f"its files are watched; it is looked at {every} besides"
+    return f"bd talks to a server, and nothing changes on this disk: it is looked at {every}"
 
 
 def _issues(ready: Sequence[Issue], taking: Taking) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from ygg.sources.base import Call, Issue, NoProject, Report, SourceError
 from ygg.sources.bd import Bd
 from ygg.sources.beads import Beads
 from ygg.sources.watch import Watch
-from ygg.sources.where import Project
+from ygg.sources.where import Project, poll_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def beads(
             takes it after us. None: whoever only looks needs none.
         environ: our own environment.
     """
-    watch = Watch(project.files, poll_seconds=settings.poll_seconds)
+    watch = Watch(project.files, poll_seconds=poll_seconds(project, settings, environ))
     bd = Bd(
         folder=project.folder,
         beads=project.beads,

@@ -2,7 +2,7 @@
 
 Files are looked at twice a second: their names, sizes and times, no contents. Whoever changes the
 project in the very moment of one of our writes is seen at the next look anyway, which comes after
-`poll_seconds`. Where bd talks to a server nothing changes here, and that is all there is.
+`poll_seconds`. Where bd talks to a server nothing may change here: then that is all there is.
 """
 
 from __future__ import annotations

@@ -14,16 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from ygg.fleet import BeadsSettings
 from ygg.lines import printable
 from ygg.sources.base import NoProject
 from ygg.sources.beads import found_upwards
 
 REDIRECT: Final = "redirect"
+#: Seconds between looks at a project of which every change shows in its files, and at another.
+POLL_SECONDS: Final = 60.0
+POLL_SECONDS_OF_SERVER: Final = 10.0
+#: Of `metadata.json`, as bd's sources have it.
+_SERVER_MODES: Final = ("server", "proxied-server")
 _BYTES_MAX: Final = 10_000
 #: One of these is in the folder of a project that has a database.
 _SIGNS: Final = ("metadata.json", "config.yaml", "dolt", "embeddeddolt")
 _SUFFIXES: Final = (".db", ".jsonl")
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    dolt_mode: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +129,36 @@ def project_at(beads: Path) -> Project:
         doubt = f"it leads to {printable(str(files))}, which has one too: bd does not follow that"
         return Project(beads=beads, files=files, doubt=doubt)
     return Project(beads=beads, files=files)
+
+
+def poll_seconds(
+    project: Project, settings: BeadsSettings, environ: Mapping[str, str] = os.environ
+) -> float:
+    """How often to look although no file changed: as hosts.yaml says, or as the project needs."""
+    if settings.poll_seconds is not None:
+        return settings.poll_seconds
+    return POLL_SECONDS_OF_SERVER if is_elsewhere(project, environ) else POLL_SECONDS
+
+
+def is_elsewhere(project: Project, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether bd talks to a server that keeps the issues outside of the project's folder.
+
+    By what bd's sources go by up to 1.x: two variables, then `dolt_mode` in metadata.json. A server
+    that keeps them in the folder (`dolt`) changes its files there, and is seen.
+    """
+    said = environ.get("BEADS_DOLT_SERVER_MODE") == "1" or (
+        environ.get("BEADS_DOLT_SHARED_SERVER", "").lower() in ("1", "true")
+    )
+    return (said or _mode(project.files) in _SERVER_MODES) and not (project.files / "dolt").is_dir()
+
+
+def _mode(folder: Path) -> str:
+    try:
+        with (folder / "metadata.json").open("rb") as file:
+            said = msgspec.json.decode(file.read(_BYTES_MAX), type=_Metadata)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return ""  # there is none, or bd itself will tell of it
+    return said.dolt_mode.lower()
 
 
 def _has_files(folder: Path) -> bool:
