@@ -330,9 +330,8 @@ BEADS_KEYS: Final[Keys] = {
     "poll_seconds": Key(
         "duration, from 1 to 1h",
         "The safety net: how often to look although nothing changed in `.beads/`. A look costs "
-        "half a second of a processor. Left out, it is 60, and 10 where bd talks to a server and "
-        "nothing changes on this disk.",
-        "5m", default="60 or 10",
+        "half a second of a processor.",
+        "5m", without="60; 10 where bd talks to a server and nothing changes on this disk",
     ),
     "command": Key(
         "program", "The `bd` to run: a name that is looked for in `PATH`, or a path.",
