@@ -9,7 +9,7 @@ import pytest
 from tests.worlds import run_virtual
 from ygg.assignment import Start
 from ygg.attempt import Attempt, Stop
-from ygg.fleet import Option
+from ygg.fleet import Option, TypeSettings
 from ygg.tasks import Lane, Rank, Waiting
 
 pytestmark = pytest.mark.pure
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.pure
 START = Start(
     waiting=Waiting("t1", Lane("general"), Rank(True, 2, 0.0, 1)), option=Option("h", "m"), seen=1
 )
+
+GENERAL = TypeSettings(name="general")
 
 
 class Meter:
@@ -32,14 +34,14 @@ class Meter:
 
 def running() -> tuple[Attempt, asyncio.Task[None]]:
     """An attempt whose host was asked."""
-    attempt = Attempt(start=START, meter=Meter(), began=0.0)
+    attempt = Attempt(start=START, meter=Meter(), settings=GENERAL, began=0.0)
     attempt.runner = asyncio.ensure_future(asyncio.sleep(1000.0))
     return attempt, attempt.runner
 
 
 def test_tokens_add_up_and_the_meter_hears_each_with_its_host() -> None:
     meter = Meter()
-    attempt = Attempt(start=START, meter=meter)
+    attempt = Attempt(start=START, meter=meter, settings=GENERAL)
     attempt.tokens(prompt=7)
     attempt.tokens(completion=1)
     attempt.tokens(completion=2)

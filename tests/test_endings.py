@@ -96,9 +96,12 @@ async def scene(
         task = await store.claim(added.task.id, option=H, seen=1, now=1.0)
         assert task is not None
         start = Start(waiting=added.task.waiting, option=H, seen=1)
-        attempt = Attempt(start=start, meter=NoMeter(), task=task, began=1.0)
+        its = fleet(settings=settings)
+        attempt = Attempt(
+            start=start, meter=NoMeter(), settings=its.types[task.type], task=task, began=1.0
+        )
         endings = Endings(store, keeper, outages, fleet=lambda: s.fleet)
-        s = Scene(store, keeper, endings, fleet(settings=settings), attempt, task)
+        s = Scene(store, keeper, endings, its, attempt, task)
         yield s
         keeper.remove("h")
 
@@ -234,8 +237,8 @@ def test_what_a_task_asked_for_and_its_type_did_not_is_its_own_fault_if_not_supp
     submitted: Draft, is_its_own: bool
 ) -> None:
     async def story(s: Scene) -> None:
-        general = replace(s.fleet.types["general"], options={"seed": 7}, system="Be kind.")
-        s.fleet = replace(s.fleet, types={**s.fleet.types, "general": general})
+        settings = replace(s.attempt.settings, options={"seed": 7}, system="Be kind.")
+        s.attempt.settings = settings
         task = await s.fails("unsupported", taken=False)
         if is_its_own:
             assert (task.status, task.error) == (Status.BLOCKED, "it was unsupported")
@@ -250,7 +253,8 @@ def test_what_a_task_asked_for_and_its_type_did_not_is_its_own_fault_if_not_supp
 def test_a_handler_that_is_not_there_is_no_tasks_fault_whatever_the_task_asked_for() -> None:
     async def story(s: Scene) -> None:
         ocr = H._replace(handler="general")
-        s.attempt = Attempt(start=replace(s.attempt.start, option=ocr), meter=NoMeter())
+        start, settings = replace(s.attempt.start, option=ocr), s.attempt.settings
+        s.attempt = Attempt(start=start, meter=NoMeter(), settings=settings)
         task = await s.fails("unsupported", taken=False)
         assert task.status is Status.OPEN
         assert s.told() == [(Kind.REOPENED, "unsupported"), (Kind.OPTION, "down")]
@@ -301,8 +305,7 @@ def test_how_many_strikes_block_is_as_the_file_says_now() -> None:
 
 
 def once(s: Scene) -> None:
-    types = {name: replace(t, repeat=False) for name, t in s.fleet.types.items()}
-    s.fleet = replace(s.fleet, types=types)
+    s.attempt.settings = replace(s.attempt.settings, repeat=False)
 
 
 def test_what_must_not_run_twice_is_blocked_once_a_host_had_taken_it_and_the_host_suffers() -> None:
@@ -360,8 +363,7 @@ def test_after_a_drain_set_to_reopen_it_is_back_in_its_place() -> None:
 
 def test_what_must_not_run_twice_is_blocked_by_a_drain_whatever_is_set() -> None:
     async def story(s: Scene) -> None:
-        once = replace(s.fleet.types["general"], repeat=False)
-        s.fleet = replace(s.fleet, types={**s.fleet.types, "general": once})
+        once(s)
         s.attempt.stop = Stop.DRAINED
         task = await s.ends()
         assert (task.status, task.strikes) == (Status.BLOCKED, 0)

@@ -171,6 +171,7 @@ class Servers:
     """The twin of hosts/pool.py: servers in this process."""
 
     def __init__(self, names: Sequence[str], loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self.all = {name: Server(name, loop) for name in names}
 
     async def look(self, host: str) -> None:
@@ -182,6 +183,12 @@ class Servers:
 
     def most(self, host: str) -> int | None:
         return self.all[host].most_at_once
+
+    def take_over(self, fleet: Fleet) -> None:
+        """Servers of hosts that went stay: what runs there runs on."""
+        for name in fleet.hosts:
+            if name not in self.all:
+                self.all[name] = Server(name, self._loop)
 
     def place(self, option: Option) -> Place:
         server = self.all[option.host]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ygg.assignment import Start
+from ygg.fleet import TypeSettings
 from ygg.ports import Meter
 from ygg.tasks import Task
 
@@ -24,6 +25,8 @@ class Attempt:
 
     start: Start
     meter: Meter
+    #: Of its type when it was decided: a reload does not touch what runs.
+    settings: TypeSettings
     #: None while it is being claimed.
     task: Task | None = None
     #: Monotonic seconds at which the host was asked.

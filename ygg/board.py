@@ -298,8 +298,14 @@ class Board:
         option.active -= 1
         if host.removed and not host.active:
             self.hosts.pop(host.name, None)
+            self._drop_unused(host.semaphore)
         # Also where other slots were free: a trial's end frees the host too.
         self._refresh_all(host.semaphore)
+
+    def _drop_unused(self, semaphore: Semaphore) -> None:
+        """One that was kept for what ran on it, and has no host any more."""
+        if not semaphore.hosts and not semaphore.slots.active:
+            self.semaphores = {n: s for n, s in self.semaphores.items() if s is not semaphore}
 
     def untake(self, task_id: str) -> None:
         """A decided start could not be claimed: the task is back where it was."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Final, NamedTuple
 
 from ygg.fleet import (
@@ -32,7 +32,9 @@ AT_START: Final[Mapping[str, str]] = {
     "state": "--state", "artifacts": "",
 }  # fmt: skip
 #: The same of `beads:`.
-BEADS_AT_START: Final[Mapping[str, str]] = {"path": "--beads", "actor": "", "command": ""}
+BEADS_AT_START: Final[Mapping[str, str]] = {
+    "path": "--beads", "actor": "", "command": "", "poll_seconds": "", "timeout": "",
+}  # fmt: skip
 #: Values that a message does not show: they name secrets, or hold them.
 _UNSHOWN: Final = frozenset({"key"})
 #: Durations, in seconds.
@@ -78,6 +80,18 @@ def compare(old: Fleet, new: Fleet, work: Work = NOTHING) -> list[Change]:
         *_dispatcher(old.dispatcher, new.dispatcher),
         *_beads(old.beads, new.beads),
     ]
+
+
+def taken_over(running: Fleet, new: Fleet) -> Fleet:
+    """What a reload makes of `new`: what only a restart can change stays as it runs."""
+    dispatcher, beads = running.dispatcher, running.beads
+    kept = {name: getattr(dispatcher, name) for name in AT_START}
+    kept_beads = {name: getattr(beads, name) for name in BEADS_AT_START}
+    return replace(
+        new,
+        dispatcher=replace(new.dispatcher, **kept),
+        beads=replace(new.beads, **kept_beads),
+    )
 
 
 # -- hosts -----------------------------------------------------------------------------------------

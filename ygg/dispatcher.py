@@ -15,14 +15,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
 
-from ygg import pins
+from ygg import configuring, pins
 from ygg.assignment import Start, assign
 from ygg.attempt import Attempt, Stop
 from ygg.autoscaling import Autoscaling
-from ygg.board import Board, LaneState, Reason, configuration_detail
+from ygg.board import Board, LaneState, Reason
+from ygg.changes import compare, taken_over
+from ygg.configuring import Reload
 from ygg.endings import Endings
 from ygg.faults import Cause, Failure
-from ygg.fleet import Fleet, Option
+from ygg.fleet import FileStanding, Fleet, Option
 from ygg.handlers import Handler, handler_for
 from ygg.health import Mode
 from ygg.hosts.base import Answer
@@ -83,6 +85,13 @@ class Dispatcher:
         self.mode: Literal["async", "threads"] = "async" if decide is assign else "threads"
         #: Claims that are being written.
         self._claiming = 0
+        #: How it goes with the file that the fleet comes from.
+        self.standing = FileStanding(taken_at=clock.wall())
+        #: Hear of another fleet that was taken over.
+        self.followers: list[Callable[[Fleet], None]] = []
+        #: Reloads whose rows are being written, with the handlers that come with them.
+        self._coming: dict[int, tuple[Reload, dict[str, Handler]]] = {}
+        self._reloads = 0
         self._outages = Outages(
             store,
             artifacts,
@@ -92,7 +101,8 @@ class Dispatcher:
             settled=lambda: self._claiming == 0,
         )
         self.keeper = Keeper(self, write=self._note, active=self._active_on, now=clock.monotonic)
-        turn = asyncio.Lock()
+        #: Held while limits are decided and written.
+        self._turn = turn = asyncio.Lock()
         self.overrides = Overrides(
             store,
             clock,
@@ -121,7 +131,7 @@ class Dispatcher:
         self._next_due: float | None = None
         self._due_changed = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._services: list[asyncio.Task[None]] = []
+        self._services: set[asyncio.Task[None]] = set()
         self._broke = asyncio.Event()
         self._broken: Exception | None = None
 
@@ -162,7 +172,9 @@ class Dispatcher:
 
     def _serve(self, work: Coroutine[None, None, None], name: str) -> None:
         assert self._group is not None
-        self._services.append(self._group.create_task(work, name=name))
+        service = self._group.create_task(work, name=name)
+        self._services.add(service)
+        service.add_done_callback(self._services.discard)
 
     async def _begin(self) -> None:
         """Tell of the fleet; what had an end that came meanwhile has ended."""
@@ -170,30 +182,62 @@ class Dispatcher:
         for note in over:
             row = self.host_rows[note.host]
             self.host_rows[note.host] = row.after(note.kind, note.reason, note.detail)
-        await self._note([*over, *self._configuration()])
+        await self._note([*over, *configuring.at_start(self.fleet, self.host_rows)])
 
-    def _configuration(self) -> list[Note]:
-        """The fleet as rows: routes and limits, then the pauses that were kept."""
-        hosts = self.fleet.hosts
-        semaphores = {name: host.semaphore for name, host in hosts.items()}
-        limits = {name: self._limit_of(name) for name in dict.fromkeys(semaphores.values())}
-        detail = configuration_detail(semaphores, limits, self.fleet.routes)
-        notes = [Note(kind=Kind.CONFIGURED, reason=self.fleet.file, detail=detail)]
-        for name in limits:
-            row = self.host_rows.get(name, HostRow())
-            notes += pins.resized(
-                name, hosts[name].slots, row, current=row.limit, reason="hosts.yaml"
-            )
-        notes += [
-            pins.paused(name, until=row.paused_until, by=row.paused_by, reason=row.paused)
-            for name, row in self.host_rows.items()
-            if row.paused is not None and name in hosts
-        ]
-        return notes
+    # -- another hosts.yaml ----------------------------------------------------------------------
 
-    def _limit_of(self, name: str) -> int:
-        slots, row = self.fleet.hosts[name].slots, self.host_rows.get(name, HostRow())
-        return pins.limits(slots, row).now
+    async def reload(self, new: Fleet) -> None:
+        """Run with these settings from here on, as far as that takes no restart.
+
+        All of them at once, between two decisions; what runs is not touched. Raises Draining.
+        """
+        await self._outages.persist(lambda now: self._write_reload(new, now))
+        for follower in self.followers:
+            follower(self.fleet)
+
+    async def _write_reload(self, new: Fleet, now: float) -> None:
+        async with self._turn:
+            if self.board.stopped is Reason.DRAINING:
+                raise Draining("the dispatcher is ending: the next start reads hosts.yaml")
+            fleet = taken_over(self.fleet, new)
+            changes = [change.text for change in compare(self.fleet, fleet)]
+            if not changes:
+                self.fleet = fleet  # the lines of the file may be others
+                return
+            self._reloads += 1
+            reload = configuring.at_reload(
+                self.fleet, fleet, self.host_rows, self.board, server=self.servers.most,
+                number=self._reloads, changes=changes,
+            )  # fmt: skip
+            self._coming[self._reloads] = reload, self._handlers_of(fleet)
+            # Where this fails and took effect all the same, the row is heard later.
+            await self.store.note(reload.notes, now=now)
+
+    def _handlers_of(self, fleet: Fleet) -> dict[str, Handler]:
+        """Those of before where nothing changed: a Python handler was imported already."""
+        before = {n: replace(t, line=0) for n, t in self.fleet.types.items() if n in self._handlers}
+        return {
+            name: self._handlers[name]
+            if before.get(name) == replace(settings, line=0)
+            else handler_for(settings)
+            for name, settings in fleet.types.items()
+        }
+
+    def _take_over(self, row: Event) -> None:
+        """The row of a reload was committed: all else follows in the same moment."""
+        number = row.detail.get(configuring.NUMBER)
+        if not isinstance(number, int) or number not in self._coming:
+            return
+        reload, handlers = self._coming[number]
+        self._coming = {n: coming for n, coming in self._coming.items() if n > number}
+        self.fleet, self._handlers = reload.fleet, handlers
+        self.servers.take_over(reload.fleet)
+        for host in (*reload.removed, *reload.asked_anew):
+            self.keeper.remove(host)
+        self.keeper.forget_all_but({o for route in reload.fleet.routes.values() for o in route})
+        for host in reload.asked_anew:
+            self.keeper.add(host)
+            self._serve(self.keeper.watch(host), f"watch {host}")
 
     async def drain(self, hurry: asyncio.Event) -> bool:
         """End in order: no new claims, wait for what runs, then cut it, and flush.
@@ -224,7 +268,7 @@ class Dispatcher:
         finally:
             everything.cancel()
             hurried.cancel()
-        for service in self._services:
+        for service in list(self._services):
             service.cancel()
         flushed = not self.attempts
         for attempt in self.attempts.values():
@@ -279,6 +323,8 @@ class Dispatcher:
         """Called by the store with committed rows, in order."""
         try:
             for event in events:
+                if event.kind is Kind.CONFIGURED:
+                    self._take_over(event)
                 self.board.apply(event)
                 if event.host and not event.task:
                     row = self.host_rows.get(event.host, HostRow())
@@ -301,11 +347,12 @@ class Dispatcher:
     def carry_out(self, start: Start) -> Attempt:
         """Begin a start that was decided in this very moment; its slot is taken."""
         assert self._group is not None
-        attempt = Attempt(start=start, meter=self._meter)
+        type_ = start.waiting.lane.type
+        attempt = Attempt(start=start, meter=self._meter, settings=self.fleet.types[type_])
         self.attempts[start.waiting.id] = attempt
         self._claiming += 1
         attempt.runner = self._group.create_task(
-            self._carry_out(attempt), name=f"attempt {start.waiting.id}"
+            self._carry_out(attempt, self._handlers[type_]), name=f"attempt {start.waiting.id}"
         )
         return attempt
 
@@ -330,13 +377,13 @@ class Dispatcher:
         self.board.loaded(lane, page, complete=len(page) < limit)
         self._dispatch()
 
-    async def _carry_out(self, attempt: Attempt) -> None:
+    async def _carry_out(self, attempt: Attempt, handler: Handler) -> None:
         task_id = attempt.start.waiting.id
         try:
             task = await self._claim(attempt)
             if task is not None:
                 attempt.task = task
-                await self._run(attempt, task)
+                await self._run(attempt, task, handler)
         finally:
             # The next attempt may have begun in the very commit that ended this one.
             if self.attempts.get(task_id) is attempt:
@@ -376,7 +423,7 @@ class Dispatcher:
         ours = task.status is Status.IN_PROGRESS and task.owner == self.identity
         return task if ours else None
 
-    async def _run(self, attempt: Attempt, task: Task) -> None:
+    async def _run(self, attempt: Attempt, task: Task, handler: Handler) -> None:
         option = attempt.start.option
         failure: Failure | None = None
         answer: Answer | None = None
@@ -387,7 +434,7 @@ class Dispatcher:
             if attempt.stop is None:
                 attempt.began = self._clock.monotonic()
                 place = self.servers.place(option)
-                answer = await self._handlers[task.type].run(task, place, attempt)
+                answer = await handler.run(task, place, attempt)
                 attempt.ending = True
                 artifact = await self._keep_answer(task, answer)
         except Failure as known:

@@ -65,12 +65,12 @@ class Endings:
                 )
             )
         elif failure is not None:
-            await self._end_failed(task, option, failure)
+            await self._end_failed(task, attempt, failure)
         elif attempt.stop is Stop.CANCELLED:
             await self._persist(
                 lambda now: store.finish(task.id, fence, outcome=Outcome.CANCELLED, now=now)
             )
-        elif attempt.began is not None and self._blocks_what_was_cut(task):
+        elif attempt.began is not None and self._blocks_what_was_cut(attempt.settings):
             error = (
                 f"{DRAINED}: the dispatcher ended before its answer came; "
                 "`ygg retry --drained` sends it back"
@@ -105,13 +105,13 @@ class Endings:
     async def _persist(self, write: Callable[[float], Awaitable[object]]) -> None:
         await self._outages.persist(write, give_up=True)
 
-    def _blocks_what_was_cut(self, task: Task) -> bool:
+    def _blocks_what_was_cut(self, settings: TypeSettings) -> bool:
         """Whether a drain blocks what it cut off. What must not run twice is never sent back."""
-        fleet = self._fleet()
-        return fleet.dispatcher.after_drain == "block" or not fleet.types[task.type].repeat
+        return self._fleet().dispatcher.after_drain == "block" or not settings.repeat
 
-    async def _end_failed(self, task: Task, option: Option, failure: Failure) -> None:
-        settings, verdict, keeper = self._fleet().types[task.type], failure.verdict, self._keeper
+    async def _end_failed(self, task: Task, attempt: Attempt, failure: Failure) -> None:
+        settings, option = attempt.settings, attempt.start.option
+        verdict, keeper = failure.verdict, self._keeper
         if verdict.next is Next.BLOCK:
             notes = keeper.blocked(option, failure, task=task.id)
         elif _asked_too_much(task, settings, option, failure):

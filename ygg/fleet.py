@@ -94,6 +94,13 @@ class HostSettings:
         return f"http://{machine}:{self.gpu.port}/metrics"
 
 
+def is_same_server(one: HostSettings, other: HostSettings) -> bool:
+    """Whether what was learned of the one holds for the other."""
+    return (one.url, one.api, one.key, one.model is None) == (
+        other.url, other.api, other.key, other.model is None,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TypeSettings:
     """A type of task: how it is recognised, where it runs, and what is asked of the model."""
@@ -212,6 +219,18 @@ class Fleet:
         """What becomes of an answered issue of this type."""
         settings = self.types.get(type_)
         return (settings and settings.done) or self.beads.done
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileStanding:
+    """How it goes with hosts.yaml while the process runs."""
+
+    #: When it was last taken over, in seconds since the epoch.
+    taken_at: float
+    #: Why what stands there now is not taken over, each with file and line; empty: it is.
+    problems: tuple[str, ...] = ()
+    #: What it says otherwise than at the start, and only a restart can change.
+    needs_restart: tuple[str, ...] = ()
 
 
 #: The four types that everybody has, with the words of a title that mean them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -113,6 +113,15 @@ class Keeper:
         kept = self._hosts.pop(host, None)
         if kept is not None:
             kept.stir.set()
+
+    def forget_all_but(self, options: Collection[Option]) -> None:
+        """Of other options nothing is known any more; the board takes them for well."""
+        for kept in self._hosts.values():
+            for known in (kept.options, kept.streaks, kept.trials):
+                for option in [one for one in known if one not in options]:
+                    del known[option]
+            kept.written = {w: m for w, m in kept.written.items() if w is None or w in options}
+            kept.wrong = {what for what in kept.wrong if what is None or what in options}
 
     def host_health(self, host: str) -> Health | None:
         kept = self._hosts.get(host)
@@ -245,6 +254,8 @@ class Keeper:
             else:
                 await self._ask(host, kept)
         for option, health in list(kept.options.items()):
+            if self._hosts.get(host) is not kept or option not in kept.options:
+                continue  # taken away while another was asked
             if health.look_at is None or health.look_at > now:
                 continue
             if health.mode is Mode.RESTING:
@@ -268,6 +279,8 @@ class Keeper:
     async def _ask_option(self, kept: _Kept, option: Option) -> None:
         looking = self._prober.look_at_option(option)
         reason = await _answer(looking, option.host, kept.options[option].reason)
+        if option not in kept.options:
+            return  # no type runs there any more
         if reason is not None:
             health = kept.options[option].probe_failed(self._now(), reason)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Protocol
 
-from ygg.fleet import Option
+from ygg.fleet import Fleet, Option
 from ygg.handlers import Place
 from ygg.keeper import Prober
 
@@ -14,6 +14,9 @@ class Servers(Prober, Protocol):
     """Where options are. Raises Failure."""
 
     def place(self, option: Option) -> Place: ...
+
+    def take_over(self, fleet: Fleet) -> None:
+        """Other settings, from now on; a server behind which another may stand is not known."""
 
     def most(self, host: str) -> int | None:
         """How many the server said it runs at once; None: it didn't say."""

@@ -16,7 +16,7 @@ from typing import Self
 import aiohttp
 
 from ygg.faults import Cause, Failure
-from ygg.fleet import Fleet, HostSettings, Option
+from ygg.fleet import Fleet, HostSettings, Option, is_same_server
 from ygg.handlers import Place
 from ygg.hosts.base import ModelServer
 from ygg.hosts.detect import make_server
@@ -59,6 +59,18 @@ class Pool:
     ) -> None:
         await self._stack.aclose()
 
+    def take_over(self, fleet: Fleet) -> None:
+        for name in list(self._met):
+            if not self._is_as_in(fleet, self._fleet.hosts[name]):
+                del self._met[name]
+                self._lost.discard(name)
+        self._fleet = fleet
+
+    @staticmethod
+    def _is_as_in(fleet: Fleet, settings: HostSettings) -> bool:
+        host = fleet.hosts.get(settings.name)
+        return host is not None and is_same_server(host, settings)
+
     async def look(self, host: str) -> None:
         """Raises Failure."""
         met = self._met.get(host)
@@ -88,7 +100,11 @@ class Pool:
             models = await server.models()
             only = models[0] if len(models) == 1 else ""
         met = _Met(server, only, await server.parallelism())
-        self._met[settings.name] = met = replace(met, memory=await _measured(settings.name, met))
+        met = replace(met, memory=await _measured(settings.name, met))
+        if not self._is_as_in(self._fleet, settings):
+            why = f"host {settings.name}: its settings changed while it was asked"
+            raise Failure(Cause.REFUSED, why, taken=False)
+        self._met[settings.name] = met
         log.info(
             "event=host_met host=%s api=%s model=%s runs_at_once=%s",
             settings.name,
