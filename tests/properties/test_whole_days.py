@@ -2,7 +2,7 @@
 
 Servers die and come back, refuse, stall and lack models; disks fail, and a commit that was reported
 failed may stand; people cancel, retry, pause and pin; dispatchers are killed or drained and others
-follow with another fleet. The store answers late. All of it in virtual time, and the journal of
+follow with another fleet, and hosts.yaml is edited meanwhile. The store answers late. All of it in virtual time, and the journal of
 each history must be clean before the checker (test_checker_agrees.py shows that it would find what
 is wrong; there the loop is the test's own, here it is the dispatcher's).
 """
@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -133,7 +133,7 @@ class Day:
             self.retry, self.hold, self.release,
             self.server_dies, self.server_returns, self.servers_misbehave, self.model_goes,
             self.pace_changes, self.pause, self.resume, self.pin, self.unpin, self.disk_fails,
-            self.disk_loses, self.disk_is_well, self.answers_fit_nowhere,
+            self.disk_loses, self.disk_is_well, self.answers_fit_nowhere, self.reload, self.reload,
         ]  # fmt: skip
         for _ in range(STEPS):
             happens = self.chance.choice(usual * 4 + seldom)
@@ -225,6 +225,29 @@ class Day:
     async def unpin(self) -> None:
         await self.w.dispatcher.overrides.unpin(self.host())
 
+    # -- hosts.yaml ------------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        """Hosts come, go, move, share and change their slots; what runs is not touched."""
+        new, dispatcher = fleets(self.chance), self.w.dispatcher
+        moved = self.chance.choice([*new.hosts, "", ""])
+        hosts = {
+            name: replace(host, url=f"{host.url}:{self.chance.randrange(3)}")
+            if name == moved
+            else host
+            for name, host in new.hosts.items()
+        }
+        before = {id_: a.runner for id_, a in dispatcher.attempts.items() if not a.ending}
+        await dispatcher.reload(replace(new, hosts=hosts))
+        for id_, runner in before.items():
+            assert runner is not None
+            cut = dispatcher.attempts[id_].stop if id_ in dispatcher.attempts else None
+            assert cut is not None or not runner.cancelling(), f"{id_} was cut off by a reload"
+        assert set(dispatcher.fleet.hosts) == set(hosts)
+        listed = {name for name, host in dispatcher.board.hosts.items() if not host.removed}
+        assert listed == set(hosts)
+        self.reached["reload"] += 1
+
     # -- disks -----------------------------------------------------------------------------
 
     async def disk_fails(self) -> None:
@@ -232,7 +255,15 @@ class Day:
 
     async def disk_loses(self) -> None:
         self.store.at = self.chance.choice(
-            (Kind.STARTED, Kind.STARTED, Kind.CLOSED, Kind.REOPENED, Kind.ACCEPTED, Kind.HOST)
+            (
+                Kind.STARTED,
+                Kind.STARTED,
+                Kind.CLOSED,
+                Kind.REOPENED,
+                Kind.ACCEPTED,
+                Kind.HOST,
+                Kind.CONFIGURED,
+            )
         )
         self.store.fate = self.chance.choice(("undone", "told", "found"))
 
@@ -252,7 +283,7 @@ class Day:
         for server in self.w.servers.values():
             server.down, server.has_it, server.script, server.seconds = False, True, [], 0.1
         await self.disk_is_well()
-        for host in self.w.servers:
+        for host in self.w.dispatcher.fleet.hosts:
             await self._insisted(partial(self.w.dispatcher.overrides.resume, host))
         await self._insisted(self.release)
         await self.w.settled(within=5000.0)
@@ -304,7 +335,7 @@ def test_the_days_reach_what_they_are_for() -> None:
             await history(seed, reached)
 
     run_virtual(story())
-    for what in ("killed", "drained", "outage", "NotAccepting", "StoreError", "Refused"):
+    for what in ("killed", "drained", "outage", "NotAccepting", "StoreError", "Refused", "reload"):
         assert reached[what] >= 2, reached
 
 
