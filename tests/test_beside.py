@@ -29,7 +29,7 @@ def test_after_an_error_of_its_own_it_starts_again_the_later_the_more_often(
 
     monkeypatch.setattr("autoscaler.loop.Loop.run", falls_over)
     inside = Inside(
-        fleet=fleet(), state=tmp_path, registry=CollectorRegistry(),
+        followers=[], state=tmp_path, registry=CollectorRegistry(),
         autoscaling=None, collector=None, store=None,  # type: ignore[arg-type]  # nobody gets to them
     )  # fmt: skip
 

@@ -105,7 +105,7 @@ def edited(old: str, new: str) -> Fleet:
         ("types:", "beads: {path: /srv/p, labels: [a, b], take: labelled, timeout: 2m}\ntypes:", [
             "beads: path its default -> /srv/p (only at a restart, unless --beads says otherwise)",
             "beads: labels none -> a, b",
-            "beads: timeout 60 s -> 120 s",
+            "beads: timeout 60 s -> 120 s (only at a restart)",
         ]),
         ("types:", "beads: {actor: me, take: all, done: review}\ntypes:", [
             "beads: actor its default -> me (only at a restart)",

@@ -407,6 +407,31 @@ def test_waiting_has_every_type_and_priority_so_that_nothing_waiting_is_a_zero()
     assert set(waiting) == {(str(p), t) for p in range(5) for t in daemon.fleet.types}
 
 
+def test_a_host_that_a_reload_took_away_has_no_series_once_it_runs_nothing() -> None:
+    daemon = Daemon()
+    daemon.configure(fleet({"a": 2, "b": 1}))
+
+    def hosts() -> set[str]:
+        daemon.look()
+        page = daemon.registry.collect()
+        return {s.labels["host"] for m in page for s in m.samples if "host" in s.labels}
+
+    only_b = fleet({"a": 2, "b": 1}, {"general": ["b"]})
+    daemon.configure(only_b)
+    (task_id,) = daemon.accept(draft())
+    (start,) = daemon.starts()
+    assert start.option.host == "b"
+    daemon.metrics.tokens("b", prompt=3, completion=0)
+    daemon.note(Kind.RESIZED, "b", "wait", before=1, limit=2)
+    daemon.configure(fleet({"a": 2}))
+    assert hosts() == {"a", "b"}
+    daemon.finish(task_id)
+    assert hosts() == {"a"}
+    daemon.configure(fleet({"a": 2, "b": 1}))
+    assert hosts() == {"a", "b"}
+    assert daemon.value("ygg_host_resizes_total", host="b", direction="up", reason="wait") is None
+
+
 def test_tasks_of_a_type_that_a_reload_took_away_still_show_that_they_wait() -> None:
     daemon = Daemon(fleet({"a": 0}))
     daemon.accept(draft(type="reasoning"))

@@ -6,6 +6,7 @@ from typing import Final
 
 from tools import markdown
 from ygg.autoscalerfile import AUTOSCALER_KEYS
+from ygg.changes import AT_START, BEADS_AT_START
 from ygg.fleet import BUILT_IN_TYPES
 from ygg.hostskeys import (
     BEADS_KEYS,
@@ -41,6 +42,32 @@ How values are written:
 - **Yes and no** are `true` and `false`. Where a text is meant, quote `yes`, `no`, `on`, `off`.
 - There are no YAML anchors, aliases or tags here. The file is UTF-8 and at most 1 MiB.
 - A key that is not listed here is a mistake. The message names the nearest one.
+
+## While it runs
+
+The dispatcher looks at the file twice a second and takes a change over within a second or so, in
+place or by a rename; `kill -HUP` has it read at once. All of a change counts from one moment on,
+and no running task is touched:
+
+- A new host starts what waits, once it has answered. One that is taken out ends what it runs, gets
+  nothing more, and is then gone from `ygg status` and the metrics. Behind a changed `url`, `api`
+  or `key` another server may stand: it is asked before it gets tasks.
+- Limits, bounds, pins, routes, models, timeouts and all else of hosts and types count from the next
+  start of a task on. An edited `slots: {start: ...}` is the limit at once; a smaller limit stops
+  nothing. A `pin` wins over the autoscaler until it is deleted; then the limit of before holds.
+- Tasks whose last host or type was taken out stay open (`no_host`) and start when one returns.
+- A bad edit changes nothing. `ygg status`, the log and `ygg_config_last_reload_successful` 0 say
+  so, with file and line.
+- Of `dispatcher:` and `beads:` these count at a restart only, and until then `ygg status` says so:
+  AT_START.
+
+`ygg check` on a copy says what a change would do, and how many waiting tasks would have no host:
+
+```sh by-hand
+cp hosts.yaml new.yaml
+${EDITOR:-vi} new.yaml
+ygg check --hosts new.yaml && mv new.yaml hosts.yaml
+```
 """
 _SECTIONS: Final[tuple[tuple[str, str, Keys], ...]] = (
     ("The left margin", "The file's sections.", TOP_KEYS),
@@ -92,12 +119,19 @@ _SECTIONS: Final[tuple[tuple[str, str, Keys], ...]] = (
 
 
 def page() -> str:
-    parts = [_TOP]
+    parts = [_TOP.replace("AT_START", _at_start())]
     for heading, text, keys in _SECTIONS:
         parts.append(f"## {heading}\n\n{text}\n\n{_table(keys)}")
         if keys is TYPE_KEYS:
             parts.append(_built_in())
     return "\n".join(parts)
+
+
+def _at_start() -> str:
+    return ", ".join([
+        *(f"`{name}`" for name in AT_START if name in DISPATCHER_KEYS),
+        *(f"`{name}` of `beads:`" for name in BEADS_AT_START if name in BEADS_KEYS),
+    ])  # fmt: skip
 
 
 def _table(keys: Keys) -> str:

@@ -128,10 +128,15 @@ _CHECK: Final = Session(
         Quietly("ygg loop --async", goes_on=True),
         Quietly("until [ $(ygg status | grep -c ' up ') = 3 ]; do sleep 0.2; done"),
         Show("ygg check"),
-        Say("An edit, and what a restart would make of it:"),
+        Say("An edit of a copy, and what it would change:"),
         Show(
-            "sed -i '/skadi:/s/start: 2/start: 4/; s/run: .fenrir.}/run: [fenrir, surtr]}/' hosts.yaml"
+            "sed '/skadi:/s/start: 2/start: 4/; s/run: .fenrir.}/run: [fenrir, surtr]}/' hosts.yaml "
+            "> new.yaml"
         ),
+        Show("ygg check --hosts new.yaml"),
+        Say("It is good, so it takes the place of the one that the dispatcher reads:"),
+        Show("mv new.yaml hosts.yaml"),
+        Quietly("until ygg check | grep -q 'would change nothing'; do sleep 0.2; done"),
         Show("ygg check"),
         Say(
             "## When it does not go well\n\nEvery mistake is told at once, with its line and the way "
@@ -145,8 +150,8 @@ _CHECK: Final = Session(
             "was killed, surtr has not the model that is named:"
         ),
         Quietly("kill $SKADI_PID"),
-        Quietly("sed -i '/surtr:/s/slots/model: deepseek-r1:8b, slots/' hosts.yaml"),
-        Show("ygg check --ask"),
+        Quietly("sed '/surtr:/s/slots/model: deepseek-r1:8b, slots/' hosts.yaml > new.yaml"),
+        Show("ygg check --ask --hosts new.yaml"),
     ),
 )
 _SHOW: Final = Session(

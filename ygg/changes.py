@@ -45,7 +45,7 @@ _SHOWN_MAX: Final = 60
 
 class Change(NamedTuple):
     text: str
-    #: A reload can't do it.
+    #: A reload leaves it as it is.
     needs_restart: bool = False
 
 

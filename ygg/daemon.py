@@ -27,8 +27,9 @@ from prometheus_client import CollectorRegistry
 from ygg.addresses import Address, HostPort, parse_address
 from ygg.artifacts import ArtifactError, Artifacts
 from ygg.assignment import assign
-from ygg.dispatcher import Dispatcher
-from ygg.fleet import DispatcherSettings, Fleet
+from ygg.dispatcher import Dispatcher, Draining
+from ygg.filewatch import FileWatch
+from ygg.fleet import DispatcherSettings, FileStanding, Fleet
 from ygg.hosts.pool import Pool
 from ygg.hostsfile import read_fleet
 from ygg.inside import Beside, Inside
@@ -36,6 +37,7 @@ from ygg.logbook import Logbook
 from ygg.logs import start_logging
 from ygg.metrics import BoardCollector, Metrics
 from ygg.places import Places, find_hosts_file, find_places
+from ygg.reloading import NotNow, Reloading
 from ygg.secrets import SecretError
 from ygg.sources.base import NoProject, SourceError, Standing
 from ygg.sources.issues import Taking
@@ -97,9 +99,10 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
 
     Raises HostsFileError, NoHostsFile, NoStore, StoreUnusable, CantStart.
     """
-    fleet = read_fleet(find_hosts_file(options.hosts, environ, Path.cwd()))
-    listen = options.listen or _addresses(environ) or fleet.dispatcher.listen
-    fleet = replace(fleet, dispatcher=replace(fleet.dispatcher, listen=listen))
+    watch = FileWatch(find_hosts_file(options.hosts, environ, Path.cwd()))
+    in_file = read_fleet(watch.path)
+    listen = options.listen or _addresses(environ) or in_file.dispatcher.listen
+    fleet = replace(in_file, dispatcher=replace(in_file.dispatcher, listen=listen))
     beside = None if options.beside is None else options.beside(fleet)
     places = find_places(
         fleet.dispatcher, state=options.state, store=options.store, environ=environ,
@@ -113,7 +116,12 @@ def serve(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             tokens = _tokens(fleet.dispatcher, environ)
-            return runner.run(_run(fleet, places, tokens, beside, project, legacy=options.legacy))
+            return runner.run(
+                _run(
+                    fleet, _File(watch, in_file), places, tokens, beside, project,
+                    legacy=options.legacy,
+                )
+            )  # fmt: skip
     except (CantListen, ArtifactError) as error:
         raise CantStart(str(error)) from error
     finally:
@@ -140,8 +148,17 @@ def _tokens(settings: DispatcherSettings, environ: Mapping[str, str]) -> tuple[T
     return loaded.tokens
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """hosts.yaml, and what it said when it was read."""
+
+    watch: FileWatch
+    fleet: Fleet
+
+
 async def _run(
     fleet: Fleet,
+    file: _File,
     places: Places,
     tokens: tuple[Token, ...],
     beside: Beside | None,
@@ -164,7 +181,7 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
     # Of a terminal that was closed, too: what runs there runs on.
-    loop.add_signal_handler(signal.SIGHUP, _say_how_settings_change)
+    loop.add_signal_handler(signal.SIGHUP, file.watch.ask)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Pool(fleet))
         artifacts = Artifacts(places.artifacts)
@@ -195,14 +212,15 @@ async def _run(
             dispatcher, registry=metrics.registry, collector=collector, wall=clock.wall,
             monotonic=clock.monotonic, random_bits=secrets.randbits, tokens=tokens,
         )  # fmt: skip
+        reloading = _reloading(dispatcher, file, collector, clock)
         inside = Inside(
-            fleet=fleet, state=places.state, autoscaling=dispatcher.autoscaling,
+            followers=dispatcher.followers, state=places.state, autoscaling=dispatcher.autoscaling,
             registry=metrics.registry, collector=collector, store=store,
         )  # fmt: skip
         try:
             flushed = await _work(
                 dispatcher, threads, pool, artifacts, metrics, app, places,
-                None if beside is None else partial(beside, inside), sourcing,
+                None if beside is None else partial(beside, inside), sourcing, reloading,
                 stop=stop, hurry=hurry,
             )  # fmt: skip
         except BaseExceptionGroup as group:
@@ -248,17 +266,28 @@ def _sourcing(dispatcher: Dispatcher, project: Project, stack: AsyncExitStack) -
     return Sourcing(
         beads(project, fleet.beads, telling=partial(calls, actor=actor), lock=lock),
         dispatcher.store, dispatcher.artifacts, SystemClock(),
-        taking=lambda: Taking(beads=fleet.beads, types=dispatcher.fleet.types, actor=actor),
+        taking=lambda: Taking(
+            beads=dispatcher.fleet.beads, types=dispatcher.fleet.types, actor=actor
+        ),
         review=lambda type_: dispatcher.fleet.done(type_) == "review",
         chance=secrets.randbits, places=places, standing=standing,
     )  # fmt: skip
 
 
-def _say_how_settings_change() -> None:
-    log.info(
-        "event=signal name=SIGHUP effect=none hint='hosts.yaml is read at a start: `ygg check` "
-        "says what a restart would change'"
-    )
+def _reloading(
+    dispatcher: Dispatcher, file: _File, collector: BoardCollector, clock: SystemClock
+) -> Reloading:
+    async def take(fleet: Fleet) -> None:
+        try:
+            await dispatcher.reload(fleet)
+        except Draining as error:
+            raise NotNow(str(error)) from error
+
+    def tell(standing: FileStanding) -> None:
+        dispatcher.standing = standing
+        collector.reloaded = (not standing.problems, standing.taken_at)
+
+    return Reloading(file.watch, file.fleet, take=take, tell=tell, wall=clock.wall)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -275,6 +304,7 @@ async def _work(
     places: Places,
     beside: Callable[[], Coroutine[Any, Any, None]] | None,
     sourcing: Sourcing | None,
+    reloading: Reloading,
     *,
     stop: asyncio.Event,
     hurry: asyncio.Event,
@@ -303,6 +333,7 @@ async def _work(
             group.create_task(_measure_lag(metrics), name="loop lag"),
             group.create_task(_prune(dispatcher, artifacts), name="retention"),
             group.create_task(_measure_memory(pool), name="model memory"),
+            group.create_task(reloading.run(), name="hosts.yaml"),
         ]
         if threads is not None:
             services.append(group.create_task(threads.run(), name="legacy threads"))

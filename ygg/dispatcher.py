@@ -46,7 +46,7 @@ _FLUSH_SECONDS: Final = 30.0
 
 
 class Draining(Exception):
-    """No new tasks: the dispatcher is ending."""
+    """No new tasks, no other settings: the dispatcher is ending."""
 
 
 class NotAccepting(Exception):

@@ -1,6 +1,6 @@
 """hosts.yaml -> Fleet: how the keys are read, and every mistake with its line.
 
-Pure but for `read_fleet`, which reads the one file. The keys there are, and what they mean, are
+Pure but for `read_text`, which reads the one file. The keys there are, and what they mean, are
 hostskeys.py; how YAML is read is yamlreader.py; the types are typesfile.py, a Beads project
 beadsfile.py, the autoscaler's constants autoscalerfile.py. Whether a host answers, a folder exists or a key is where it should
 be is asked when they are used.
@@ -79,6 +79,11 @@ class HostsFileUnreadable(HostsFileError):
 
 def read_fleet(path: Path) -> Fleet:
     """The fleet of a hosts.yaml. Raises HostsFileError."""
+    return parse_fleet(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """What stands in a hosts.yaml. Raises HostsFileError."""
     try:
         with path.open("rb") as file:
             data = file.read(CHARACTERS_MAX + 1)
@@ -94,11 +99,10 @@ def read_fleet(path: Path) -> Fleet:
     if len(data) > CHARACTERS_MAX:
         raise HostsFileError([f"{path}:1: larger than 1 MiB; settings are smaller than that"])
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise HostsFileError([f"{path}:{line}: not UTF-8; save the file as UTF-8"]) from error
-    return parse_fleet(text, str(path))
 
 
 def parse_fleet(text: str, file: str) -> Fleet:

@@ -20,7 +20,8 @@ from ygg.stores.base import TaskStore
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inside:
-    fleet: Fleet
+    #: Hear of each other fleet that the dispatcher takes over.
+    followers: list[Callable[[Fleet], None]]
     #: The state folder.
     state: Path
     autoscaling: Autoscaling

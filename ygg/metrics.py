@@ -68,6 +68,12 @@ class _Children(Generic[M]):
             child = self._children[labels] = self._metric.labels(*labels)
         return child
 
+    def forget(self, host: str) -> None:
+        """All series of a host; it is the first label."""
+        for labels in [labels for labels in self._children if labels[0] == host]:
+            self._metric.remove(*labels)
+            del self._children[labels]
+
 
 @dataclass(frozen=True, slots=True)
 class _Running:
@@ -93,6 +99,9 @@ class Metrics:
         self._returned: dict[str, float] = {}
         #: Of each host, the tasks that were blocked there since the last that was answered.
         self._blocked_in_a_row: dict[str, int] = {}
+        #: As last configured, and those that only end what they run.
+        self._hosts: set[str] = set()
+        self._leaving: set[str] = set()
         self._accepted = _Children(
             Counter(
                 "ygg_tasks_accepted_total",
@@ -198,6 +207,10 @@ class Metrics:
             "Broken invariants of ygg itself; anything but 0 is a bug to report.",
             registry=registry,
         )
+        self._of_hosts = (
+            self._finished, self._run_seconds, self._runs, self._tokens, self._cut,
+            self._server_wait, self._failures, self._resizes,
+        )  # fmt: skip
         info = Gauge("ygg_build_info", "The running version.", ["version"], registry=registry)
         info.labels(VERSION).set(1)
         ProcessCollector(registry=registry)
@@ -230,6 +243,8 @@ class Metrics:
                     self._started(event)
                 case Kind.RESIZED:
                     self._resized(event)
+                case Kind.CONFIGURED:
+                    self._configured(event)
                 case Kind.RELEASED:
                     self._came_back(event)
                 case kind if kind in ENDS_ATTEMPT:
@@ -237,6 +252,7 @@ class Metrics:
                     self._returned.pop(event.task, None)
                     if kind is Kind.REOPENED:
                         self._came_back(event)
+                    self._forget_idle()
 
     def _came_back(self, event: Event) -> None:
         self._returned[event.task] = event.at
@@ -272,6 +288,23 @@ class Metrics:
             wait = event.detail.get("server_wait_seconds")
             if isinstance(wait, (int, float)):
                 self._server_wait.labels(running.host).inc(max(0.0, wait))
+
+    def _configured(self, event: Event) -> None:
+        semaphores = event.detail["semaphores"]
+        assert isinstance(semaphores, Mapping)
+        self._leaving = (self._leaving | self._hosts) - set(semaphores)
+        self._hosts = set(semaphores)
+        self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        """A host that a reload took away has no series any more once it runs nothing."""
+        if not self._leaving:
+            return
+        for host in self._leaving - {running.host for running in self._running.values()}:
+            self._leaving.discard(host)
+            self._blocked_in_a_row.pop(host, None)
+            for metric in self._of_hosts:
+                metric.forget(host)
 
     def _resized(self, event: Event) -> None:
         before, limit = event.detail.get("before"), event.detail.get("limit")

@@ -34,6 +34,8 @@ class Before:
     source: str
     fleet: Fleet
     work: Work
+    #: It does so now.
+    runs: bool
 
 
 def as_it_runs(url: str, new: Fleet) -> Before:
@@ -57,6 +59,7 @@ def as_it_runs(url: str, new: Fleet) -> Before:
         work=Work(
             waiting=told.waiting, running={host.name: len(host.tasks) for host in status.hosts}
         ),
+        runs=True,
     )
 
 
@@ -79,6 +82,7 @@ def as_it_ran(store: Path, new: Fleet) -> Before:
         source=f"what the store {store} last ran with (it knows hosts, starting limits and routes)",
         fleet=fleet_of_row(seen.configured, seen.hosts, new),
         work=Work(waiting=seen.waiting),
+        runs=False,
     )
 
 

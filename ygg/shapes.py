@@ -336,6 +336,18 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     refused: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
+class SettingsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How it goes with hosts.yaml, which is read again as it changes."""
+
+    file: str
+    #: When it was last taken over, RFC 3339.
+    taken_at: str
+    #: Why what stands there now is not taken over, each with file and line; empty: it is.
+    problems: Sequence[str]
+    #: What it says otherwise than at the start, and only a restart can change.
+    needs_restart: Sequence[str]
+
+
 class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     #: Who decides what starts: "threads" are the legacy ones of `ygg loop`, kept to compare.
@@ -360,6 +372,8 @@ class DispatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     autoscaler: AutoscalerStatus | None = None
     #: Empty: tasks come by the doors alone.
     sources: Sequence[SourceStatus] = ()
+    #: Null: of a dispatcher that reads hosts.yaml at its start only.
+    settings: SettingsStatus | None = None
 
 
 class Hosts(msgspec.Struct, frozen=True, kw_only=True):

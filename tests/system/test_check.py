@@ -1,4 +1,4 @@
-"""`ygg check`: hosts.yaml's mistakes, and in words what a restart would change."""
+"""`ygg check`: hosts.yaml's mistakes, and in words what it would change of what runs."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def state(tmp_path: Path) -> Path:
     return state
 
 
-def test_the_store_tells_what_a_restart_would_change(state: Path) -> None:
+def test_the_store_tells_what_a_start_would_change(state: Path) -> None:
     hosts = state / "hosts.yaml"
     common = ("check", "--hosts", hosts, "--state", state, "--url", "http://127.0.0.1:1")
     same = ygg(*common)
     assert same.returncode == 0, same.stderr
     assert f"{hosts}: good\n" in same.stdout
-    assert f"A restart would change nothing of what the store {state / 'ygg.db'} last ran with" in (
+    assert f"A start would change nothing of what the store {state / 'ygg.db'} last ran with" in (
         same.stdout
     )
     hosts.write_text(hosts.read_text().replace("start: 2, max: 2", "start: 3, max: 4")
                      .replace("run: [h/x]", "run: [h]"))  # fmt: skip
     other = ygg(*common)
     assert other.returncode == 0, other.stderr
-    assert "a restart would change:\n" in other.stdout
+    assert "a start would change:\n" in other.stdout
     assert "  host h: slots start 2 -> 3: its limit is 3 at once\n" in other.stdout
     assert "  type general: runs on h/m, until now on h/x\n" in other.stdout
     assert (
@@ -67,7 +67,8 @@ def test_the_dispatcher_that_runs_tells_what_runs_and_waits_too(tmp_path: Path) 
     for server in (h, i):
         servers.gate(server, is_open=False)
     with daemon(tmp_path / "state", hosts_yaml({"h": (h, 2), "i": (i, 1)})) as running:
-        hosts = tmp_path / "state" / "hosts.yaml"
+        hosts = tmp_path / "new.yaml"  # the one that it reads would be taken over at once
+        hosts.write_text((tmp_path / "state" / "hosts.yaml").read_text())
 
         def changes() -> list[str]:
             told = json.loads(ygg("check", "--hosts", hosts, "--url", running.url, "--json").stdout)
@@ -102,7 +103,7 @@ def test_with_nothing_to_compare_with_it_says_so(tmp_path: Path) -> None:
     done = ygg("check", "--hosts", hosts, "--state", tmp_path, "--url", "http://127.0.0.1:1")
     assert done.returncode == 0
     assert (
-        "What a restart would change is not known: no dispatcher answers at http://127.0.0.1:1, "
+        "What it would change is not known: no dispatcher answers at http://127.0.0.1:1, "
         f"and there is no store at {tmp_path / 'ygg.db'} yet."
     ) in done.stdout
     told = json.loads(ygg("check", "--hosts", hosts, "--state", tmp_path, "--json",
@@ -160,6 +161,6 @@ def test_what_is_no_dispatcher_is_not_compared_with(tmp_path: Path) -> None:
     ):
         done = ygg("check", "--hosts", hosts, "--url", url)
         assert done.returncode == 0, done.stderr
-        assert "What a restart would change is not known: " in done.stdout
+        assert "What it would change is not known: " in done.stdout
         assert said in done.stdout
     servers.close()

@@ -14,7 +14,7 @@ from tests.worlds import fleet
 from ygg.board import Board, Reason, configuration_detail
 from ygg.changes import changes
 from ygg.faults import Cause, Failure
-from ygg.fleet import Option, SlotSettings
+from ygg.fleet import FileStanding, Option, SlotSettings
 from ygg.fleetjson import read_config
 from ygg.journal import Event, Kind
 from ygg.shapes import CutAnswers, DispatcherStatus
@@ -323,6 +323,33 @@ def test_servers_on_one_card_show_its_slots_and_its_pin() -> None:
     assert (b.shares, b.limit, b.max, b.pinned) == ("a", 2, 2, True)
     # Out of hosts.yaml, but still here: it ends what it runs.
     assert (gone.name, gone.url, gone.pinned) == ("gone", "", False)
+
+
+@pytest.mark.pure
+def test_a_bad_edit_and_what_takes_a_restart_are_told_in_sentences() -> None:
+    problems = tuple(f"/etc/hosts.yaml:{n}: `x` is wrong; mend it" for n in range(7))
+    standing = FileStanding(taken_at=5.0, problems=problems, needs_restart=("listen a -> b",))
+    status = _status(replace(_sight(), standing=standing))
+    assert status.settings is not None
+    assert status.settings.taken_at == "1970-01-01T00:00:05.000Z"
+    assert (status.settings.problems, status.settings.needs_restart) == (
+        problems, ("listen a -> b",),
+    )  # fmt: skip
+    told = status.needs_person[-7:]
+    assert told[0] == f"not taken over, it runs with the settings of before: {problems[0]}"
+    assert told[5:] == ["2 more mistakes there: `ygg check`", "takes a restart: listen a -> b"]
+
+
+@pytest.mark.pure
+def test_a_host_that_comes_back_is_down_since_then() -> None:
+    since, detail = DownSince(0.0), configuration_detail({}, {}, {})
+    down = {"mode": "down"}
+    since.absorb([
+        Event(position=1, at=1.0, kind=Kind.HOST, host="h", detail=down),
+        Event(position=2, at=2.0, kind=Kind.CONFIGURED, detail=detail),
+        Event(position=3, at=3.0, kind=Kind.HOST, host="h", detail=down),
+    ])  # fmt: skip
+    assert since.of("h") == 3.0
 
 
 @pytest.mark.pure

@@ -1,4 +1,4 @@
-"""`ygg check`: whether hosts.yaml is good, and what a restart would change, in words."""
+"""`ygg check`: whether hosts.yaml is good, and what it would change of what runs, in words."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     check = commands.add(
-        "check", _check, "check hosts.yaml, and say what a restart would change", """
+        "check", _check, "check hosts.yaml, and say what it would change of what runs", """
         ygg check
         ygg check --ask                            # do the hosts have what it says?
+        ygg check --hosts new.yaml && mv new.yaml hosts.yaml
         ygg check --hosts new.yaml --json | jq -r '.problems[], .changes[]?.text'
         """, commands.files, commands.stored, commands.json,
     )  # fmt: skip
@@ -58,7 +59,7 @@ def _check(args: argparse.Namespace) -> int:
         for problem in error.problems:
             print(printing.clean(problem), file=sys.stderr)
         return WRONG_USE if isinstance(error, HostsFileUnreadable) else FAILED
-    source, changes = _compare(args, fleet)
+    source, how, changes = _compare(args, fleet)
     warnings = _ask(fleet) if args.ask else []
     if args.json:
         print_json(
@@ -75,15 +76,18 @@ def _check(args: argparse.Namespace) -> int:
         return DONE
     sheet = paper()
     show([*_fleet_lines(fleet, sheet), "", *sheet.wrap(f"{path}: good"), ""])
-    show(_change_lines(source, changes, sheet))
+    show(_change_lines(source, how, changes, sheet))
     if args.ask:
         told = [f"warning: {one}" for one in warnings] or ["Every host agrees."]
         show(["", *(line for text in told for line in sheet.wrap(text, "  "))])
     return DONE
 
 
-def _compare(args: argparse.Namespace, fleet: Fleet) -> tuple[str, list[Change] | None]:
-    """What it was compared with and the changes; or why it could not be, and None."""
+def _compare(args: argparse.Namespace, fleet: Fleet) -> tuple[str, str, list[Change] | None]:
+    """What it was compared with, by what it would be taken over, and the changes.
+
+    Or why it could not be compared, and None.
+    """
     from ygg.changes import compare
     from ygg.client import Unreachable
     from ygg.client.address import url_of
@@ -98,13 +102,14 @@ def _compare(args: argparse.Namespace, fleet: Fleet) -> tuple[str, list[Change] 
     try:
         before = as_it_runs(url, fleet)
     except CantCompare as error:
-        return str(error), None
+        return str(error), "", None
     except Unreachable:
         try:
             before = as_it_ran(places.store, fleet)
         except CantCompare as error:
-            return f"no dispatcher answers at {url}, and {error}", None
-    return before.source, compare(before.fleet, fleet, before.work)
+            return f"no dispatcher answers at {url}, and {error}", "", None
+    how = "a reload" if before.runs else "a start"
+    return before.source, how, compare(before.fleet, fleet, before.work)
 
 
 def _ask(fleet: Fleet) -> list[str]:
@@ -139,12 +144,12 @@ def _slots_text(slots: SlotSettings) -> str:
     return f"{slots.start} ({slots.min}..{most})"
 
 
-def _change_lines(source: str, changes: list[Change] | None, paper: Paper) -> list[str]:
+def _change_lines(source: str, how: str, changes: list[Change] | None, paper: Paper) -> list[str]:
     if changes is None:
-        return paper.wrap(f"What a restart would change is not known: {source}.")
+        return paper.wrap(f"What it would change is not known: {source}.")
     if not changes:
-        return paper.wrap(f"A restart would change nothing of {source}.")
-    lines = paper.wrap(f"Compared with {source}, a restart would change:")
+        return paper.wrap(f"{how[0].upper()}{how[1:]} would change nothing of {source}.")
+    lines = paper.wrap(f"Compared with {source}, {how} would change:")
     for change in changes:
         lines += paper.wrap(f"  {change.text}", "    ")
     return lines

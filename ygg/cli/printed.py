@@ -12,11 +12,11 @@ import msgspec
 
 
 class ChangeText(msgspec.Struct, frozen=True, kw_only=True):
-    """What a restart with this hosts.yaml would change."""
+    """What this hosts.yaml would change of what runs, or of what ran last."""
 
     #: In words.
     text: str
-    #: A reload alone could not do it.
+    #: A reload leaves it as it is.
     needs_restart: bool
 
 

@@ -162,7 +162,10 @@ def _about_hosts(row: RowView) -> str:
         case Kind.CONFIGURED:
             hosts, types = detail.get("semaphores") or {}, detail.get("routes") or {}
             size = f"{counted(len(hosts), 'host')}, {counted(len(types), 'type')}"
-            return f"the settings are in force: {size}{f' ({row.reason})' if row.reason else ''}"
+            where = f" ({row.reason})" if row.reason else ""
+            changes = detail.get("changes")
+            what = f": {'; '.join(map(str, changes))}" if changes else ""
+            return f"the settings are in force: {size}{where}{what}"
         case Kind.OPENED:
             return f"a dispatcher began ({row.reason})"
         case Kind.LEFT:

@@ -89,6 +89,7 @@ class Parts:
             heard=dispatcher.autoscaling.heard,
             decided=dispatcher.autoscaling.decided,
             sources=dispatcher.sources,
+            standing=dispatcher.standing,
         )
 
     def reasons(self) -> dict[str, str]:

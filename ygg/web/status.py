@@ -15,7 +15,7 @@ from typing import Literal
 from ygg.attempt import Attempt
 from ygg.autoscaling import Decided, Heard
 from ygg.board import Board, HostState, Reason
-from ygg.fleet import Fleet, HostSettings
+from ygg.fleet import FileStanding, Fleet, HostSettings
 from ygg.health import Mode
 from ygg.journal import Event, Kind
 from ygg.pins import bounds
@@ -31,6 +31,7 @@ from ygg.shapes import (
     PauseStatus,
     PinStatus,
     RunningTask,
+    SettingsStatus,
     SourceStatus,
     WaitingLane,
     WaitingStatus,
@@ -61,6 +62,10 @@ class DownSince:
                 # Health is not kept: every host is down until its first answer.
                 self._since.clear()
                 self._started_at = event.at
+            elif event.kind is Kind.CONFIGURED:
+                hosts = event.detail["semaphores"]
+                assert isinstance(hosts, Mapping)
+                self._since = {h: at for h, at in self._since.items() if h in hosts}
             elif event.kind is Kind.HOST:
                 if event.detail.get("mode") == Mode.DOWN:
                     self._since.setdefault(event.host, event.at)
@@ -103,6 +108,8 @@ class Sight:
     heard: Heard | None = None
     decided: Mapping[str, Decided] = field(default_factory=dict)
     sources: Sequence[Standing] = ()
+    #: How it goes with hosts.yaml.
+    standing: FileStanding | None = None
 
 
 def host_statuses(sight: Sight) -> list[HostStatus]:
@@ -299,9 +306,11 @@ def dispatcher_status(
             *_sentences(sight.board, hosts, blocked, store_trouble, autoscaler),
             *(f"{s.name} can't be asked: {s.trouble}" for s in sight.sources if s.trouble),
             *_without_source(held, sight.sources),
+            *_of_settings(sight.standing),
         ],
         autoscaler=autoscaler,
         sources=[_source(source, overview) for source in sight.sources],
+        settings=None if sight.standing is None else _settings(sight.fleet.file, sight.standing),
     )
 
 
@@ -312,6 +321,26 @@ def _without_source(held: Mapping[str, int], sources: Sequence[Standing]) -> Ite
             f"{_tasks(count)} of a tracker that this dispatcher does not feed from: start it "
             "with its project, or cancel them"
         )
+
+
+def _settings(file: str, standing: FileStanding) -> SettingsStatus:
+    return SettingsStatus(
+        file=file,
+        taken_at=rfc3339(standing.taken_at),
+        problems=standing.problems,
+        needs_restart=standing.needs_restart,
+    )
+
+
+def _of_settings(standing: FileStanding | None) -> Iterator[str]:
+    if standing is None:
+        return
+    for problem in standing.problems[:_ERRORS_TOLD]:
+        yield f"not taken over, it runs with the settings of before: {problem}"
+    if len(standing.problems) > _ERRORS_TOLD:
+        yield f"{len(standing.problems) - _ERRORS_TOLD} more mistakes there: `ygg check`"
+    for change in standing.needs_restart:
+        yield f"takes a restart: {change}"
 
 
 def _source(source: Standing, overview: Overview | None) -> SourceStatus:
