@@ -90,6 +90,8 @@ class Loop:
         self._records = records
         self._holder = holder
         self._wall = wall
+        #: Other sources are to be looked at.
+        self._others = asyncio.Event()
         #: Sources that said what our own code fell over.
         self._baffled: set[Source] = set()
         #: Of each host's sources, the trouble that the log has told of.
@@ -103,12 +105,38 @@ class Loop:
         """Until it is cancelled; then the lease is given back."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._sources.follow(self._take), name="sources")
+                group.create_task(self._look_for_ever(), name="sources")
                 group.create_task(self._decide_for_ever(), name="decisions")
         except asyncio.CancelledError:
             # Not after an error of ours: then its silence is told, as that of one that was killed.
             await self._leave()
             raise
+
+    def look_at(self, sources: Sources) -> None:
+        """Of these from now on; what is not watched any more is forgotten."""
+        self._sources = sources
+        self._others.set()
+        hosts = self.watch.hosts
+        self._baffled.clear()
+        self._told = {key: told for key, told in self._told.items() if key[0] in hosts}
+        self._alerted = {host: why for host, why in self._alerted.items() if host in hosts}
+        self._untaken = {host: step for host, step in self._untaken.items() if host in hosts}
+        for key in [key for key in self.standing.decisions if key[0] not in hosts]:
+            del self.standing.decisions[key]
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            self._others.clear()
+            following = asyncio.ensure_future(self._sources.follow(self._take))
+            others = asyncio.ensure_future(self._others.wait())
+            try:
+                await asyncio.wait({following, others}, return_when=asyncio.FIRST_COMPLETED)
+                if following.done():
+                    return following.result()
+            finally:
+                following.cancel()
+                others.cancel()
+                await asyncio.wait({following, others})
 
     def _take(self, sighting: Sighting) -> None:
         """Whatever one source says, the others are heard."""
@@ -122,11 +150,11 @@ class Loop:
             self.watch.take(replace(sighting, text="", trouble=trouble, is_absent=False))
 
     async def _decide_for_ever(self) -> None:
-        loop, every = asyncio.get_running_loop(), self.watch.settings.decide_seconds
+        loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
             # By the clock, not by the time that deciding took. What was missed is not made up for.
-            due = max(due + every, loop.time())
+            due = max(due + self.watch.settings.decide_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
             await self.decide_once()
 
@@ -197,6 +225,8 @@ class Loop:
 
     def _count(self, decided: Decided) -> None:
         decision = decided.decision
+        if decided.host not in self.watch.hosts:
+            return  # it went while this was reported
         key = (decided.host, decision.action.value, decision.reason.value)
         self.standing.decisions[key] = self.standing.decisions.get(key, 0) + 1
 

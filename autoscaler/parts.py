@@ -8,11 +8,14 @@ import socket
 from pathlib import Path
 
 from autoscaler.dispatcher import Dispatcher
+from autoscaler.loop import Loop
 from autoscaler.prometheus import PrometheusSources
 from autoscaler.settings import Settings
 from autoscaler.sightings import Sources
 from autoscaler.sources import WebSources
+from autoscaler.targets import targets_of
 from autoscaler.watch import Watch
+from ygg.fleet import Fleet
 
 
 def sources_of(
@@ -32,6 +35,17 @@ def sources_of(
         settings.prometheus, watch.sources(), dispatcher=dispatcher if url is None else url,
         scrape_seconds=settings.scrape_seconds, stale_seconds=settings.stale_seconds,
     )  # fmt: skip
+
+
+def follow(
+    loop: Loop, fleet: Fleet, settings: Settings, dispatcher: Dispatcher, *, url: str | None
+) -> None:
+    """Another hosts.yaml, from now on. `url`: as above."""
+    watch = loop.watch
+    before = watch.settings, watch.sources()
+    watch.follow(settings, targets_of(fleet))
+    if before != (watch.settings, watch.sources()):
+        loop.look_at(sources_of(settings, watch, dispatcher, url=url))
 
 
 def holder_name() -> str:

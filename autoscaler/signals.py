@@ -79,7 +79,7 @@ class Repeats:
     """Tells a frozen exporter: one that says the same to the last digit while tasks run."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._last: tuple[float | str, ...] | None = None
         self._count = 0
 
@@ -87,7 +87,7 @@ class Repeats:
         """With what it says now."""
         self._count = self._count + 1 if digits == self._last and is_running else 1
         self._last = digits
-        return self._count >= self._most
+        return self._count >= self.most
 
 
 class HostWindow:
@@ -106,6 +106,11 @@ class HostWindow:
         #: Share of run time spent waiting in the server, as last known: tasks tell of it when they
         #: end, and may run for longer than a window.
         self._waits: float | None = None
+
+    def adopt(self, settings: Settings) -> None:
+        """Other constants from now on, over what was seen already."""
+        self._settings = settings
+        self._repeats.most = settings.frozen_samples
 
     def add_queue(self, sample: QueueSample) -> bool:
         """Take in a sample; False: it is none."""

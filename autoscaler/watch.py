@@ -131,7 +131,21 @@ class Watch:
 
     def __init__(self, settings: Settings, targets: Mapping[str, Target]) -> None:
         self.settings = settings
-        self.hosts = {name: self._watched(target) for name, target in targets.items()}
+        self.hosts: dict[str, Watched] = {}
+        self.follow(settings, targets)
+
+    def follow(self, settings: Settings, targets: Mapping[str, Target]) -> None:
+        """Other settings and hosts; of one that is seen as before nothing is forgotten."""
+        before, self.settings, self.hosts = self.hosts, settings, {}
+        for name, target in targets.items():
+            known = before.get(name)
+            if known is None or _seen_by(known.target) != _seen_by(target):
+                self.hosts[name] = self._watched(target)
+                continue
+            known.target = target
+            known.window.adopt(settings)
+            known.repeats.most = settings.frozen_samples
+            self.hosts[name] = known
         self._by_exporter: dict[str, list[Watched]] = {}
         self._by_engine: dict[str, list[Watched]] = {}
         for host in self.hosts.values():
@@ -314,6 +328,12 @@ class Watch:
         for name, host in self.hosts.items():
             if host.decided is not None and host.decided.decision.reason in ALERTS:
                 yield name, host.decided.decision.reason
+
+
+def _seen_by(target: Target) -> Target:
+    """The target without what says nothing of how it is seen."""
+    engines = tuple(replace(engine, key=None) for engine in target.engines)
+    return replace(target, engines=engines, has_max=False, start=0, dry_run=False)
 
 
 #: What only a person can mend.

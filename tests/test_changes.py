@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from tests import fleets as drawn
 from tests.fleets import fleets
 from ygg.board import configuration_detail
-from ygg.changes import AT_START, BEADS_AT_START, Work, changes, compare
+from ygg.changes import (
+    AT_START,
+    AUTOSCALER_AT_START,
+    BEADS_AT_START,
+    Work,
+    changes,
+    compare,
+    taken_over,
+)
 from ygg.fleet import BeadsSettings, DispatcherSettings, Fleet, HostSettings, TypeSettings
 from ygg.fleetjson import (
     UNTOLD,
@@ -33,6 +41,9 @@ from ygg.tasks import Lane
 
 pytestmark = pytest.mark.pure
 
+AT_STARTS = (
+    ("dispatcher", AT_START), ("beads", BEADS_AT_START), ("autoscaler", AUTOSCALER_AT_START)
+)  # fmt: skip
 BASE = """
 hosts:
   surtr: {url: http://surtr:11434, model: deepseek-r1:8b, slots: {start: 2, max: 4}}
@@ -193,12 +204,22 @@ def test_what_is_said_fits_a_line_each(old: Fleet, new: Fleet) -> None:
     for change in compare(old, new):
         assert change.text == clean(change.text), "no control character, no second line"
         assert change.needs_restart == change.text.startswith(
-            tuple(
-                f"{section}: {name} "
-                for section, names in (("dispatcher", AT_START), ("beads", BEADS_AT_START))
-                for name in names
-            )
+            tuple(f"{section}: {name} " for section, names in AT_STARTS for name in names)
         )
+
+
+@given(fleets(), fleets())
+def test_a_reload_takes_over_all_that_takes_no_restart_and_nothing_else(
+    old: Fleet, new: Fleet
+) -> None:
+    running = taken_over(old, new)
+    own = {"autoscaler"}  # its process keeps its address itself
+    left = [c for c in compare(running, new) if c.text.partition(":")[0] not in own]
+    assert all(change.needs_restart for change in left)
+    done = [c for c in compare(old, running) if c.text.partition(":")[0] not in own]
+    assert not any(change.needs_restart for change in done)
+    assert (running.hosts, running.types) == (new.hosts, new.types)
+    assert taken_over(running, new) == running
 
 
 @given(fleets(), st.data())

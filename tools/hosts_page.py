@@ -61,6 +61,7 @@ and no running task is touched:
 - Of `dispatcher:` and `beads:` these count at a restart only, and until then `ygg status` says so:
   AT_START.
 
+The autoscaler follows the file too, and keeps what it learned of hosts that stay as they are.
 `ygg check` on a copy says what a change would do, and how many waiting tasks would have no host:
 
 ```sh by-hand

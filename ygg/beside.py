@@ -14,14 +14,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Final
 
 from autoscaler.dispatcher import HostAnswer, HostOrder, Order, OrderAnswer, Refused, Unreached
 from autoscaler.exposition import LoopCollector
 from autoscaler.loop import Loop
-from autoscaler.parts import holder_name, records_folder, sources_of
+from autoscaler.parts import follow, holder_name, records_folder, sources_of
 from autoscaler.recorder import Recorder
-from autoscaler.settings import make_settings
+from autoscaler.settings import SettingsError, make_settings
 from autoscaler.targets import targets_of
 from autoscaler.watch import Watch
 from ygg.fleet import Fleet
@@ -47,6 +48,7 @@ def autoscale(fleet: Fleet) -> Beside:
         with Recorder(records_folder(inside.state)) as recorder:
             loop = Loop(watch, sources, dispatcher, recorder, holder=holder_name(), wall=time.time)
             inside.registry.register(LoopCollector(loop.standing, loop.watch))
+            inside.followers.append(partial(_follow, loop, dispatcher))
             log.info("event=autoscaling hosts=%d dry_run=%s", len(watch.hosts), settings.dry_run)
             pause = _PAUSE_SECONDS
             while True:
@@ -62,6 +64,15 @@ def autoscale(fleet: Fleet) -> Beside:
                 pause = min(2 * pause, _PAUSE_SECONDS_MAX)
 
     return run
+
+
+def _follow(loop: Loop, dispatcher: InsideDispatcher, fleet: Fleet) -> None:
+    try:
+        settings = make_settings(fleet.autoscaler)
+    except SettingsError as error:
+        log.warning("event=settings_kept why=%r effect='those of before count on'", str(error))
+        settings = loop.watch.settings
+    follow(loop, fleet, settings, dispatcher, url=None)
 
 
 class InsideDispatcher:

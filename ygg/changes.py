@@ -35,6 +35,8 @@ AT_START: Final[Mapping[str, str]] = {
 BEADS_AT_START: Final[Mapping[str, str]] = {
     "path": "--beads", "actor": "", "command": "", "poll_seconds": "", "timeout": "",
 }  # fmt: skip
+#: The same of `autoscaler:`, for its own process.
+AUTOSCALER_AT_START: Final[Mapping[str, str]] = {"listen": "--listen"}
 #: Values that a message does not show: they name secrets, or hold them.
 _UNSHOWN: Final = frozenset({"key"})
 #: Durations, in seconds.
@@ -73,10 +75,10 @@ def compare(old: Fleet, new: Fleet, work: Work = NOTHING) -> list[Change]:
         *_hosts(old, new, work),
         *_types(old, new),
         *_stranded(old, new, work),
-        *_autoscaler(old, new),
     )
     return [
         *(Change(clean(text)) for text in texts),
+        *_autoscaler(old, new),
         *_dispatcher(old.dispatcher, new.dispatcher),
         *_beads(old.beads, new.beads),
     ]
@@ -246,9 +248,10 @@ def _started_with(
         if name in at_start:
             flag = at_start[name]
             unless = f", unless {flag} says otherwise" if flag else ""
-            yield Change(f"{section}: {text} (only at a restart{unless})", needs_restart=True)
+            what = clean(f"{section}: {text} (only at a restart{unless})")
+            yield Change(what, needs_restart=True)
         else:
-            yield Change(f"{section}: {text}")
+            yield Change(clean(f"{section}: {text}"))
 
 
 def _joined(value: object) -> object:
@@ -263,11 +266,12 @@ def _retention(old: DispatcherSettings, new: DispatcherSettings) -> Iterator[str
             yield f"retention of {text}"
 
 
-def _autoscaler(old: Fleet, new: Fleet) -> Iterator[str]:
+def _autoscaler(old: Fleet, new: Fleet) -> Iterator[Change]:
     for name in sorted({*old.autoscaler, *new.autoscaler}):
         before, after = old.autoscaler.get(name), new.autoscaler.get(name)
-        for text in _field(name, before, after, none="its default"):
-            yield f"autoscaler: {text}"
+        yield from _started_with(
+            "autoscaler", name, before, after, AUTOSCALER_AT_START, none="its default"
+        )
 
 
 def _field(

@@ -32,9 +32,10 @@ class Reloading:
     Args:
         watch: sees the file change.
         fleet: what the file said at the start.
-        take: runs with another fleet from here on. Raises NotNow.
+        take: runs with another fleet from here on. Raises NotNow; HostsFileError, if it can't.
         tell: hears each time how it goes.
         wall: seconds since the epoch.
+        differences: what changes from one fleet to another, as far as it matters here.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Reloading:
         take: Callable[[Fleet], Awaitable[None]],
         tell: Callable[[FileStanding], None],
         wall: Callable[[], float],
+        differences: Callable[[Fleet, Fleet], list[Change]] = compare,
     ) -> None:
         self._watch = watch
+        self._differences = differences
         self._at_start = self._now = fleet
         self._take = take
         self._tell = tell
@@ -67,18 +70,20 @@ class Reloading:
         try:
             text = await asyncio.to_thread(read_text, self._watch.path)
             fleet = await asyncio.to_thread(parse_fleet, text, str(self._watch.path))
+            await self._take(fleet)
         except HostsFileError as error:
             self._is_bad(error, text or str(error), asked=asked)
             return
-        changes = compare(self._now, fleet)
-        try:
-            await self._take(fleet)
         except NotNow as why:
             log.info("event=reload_ignored file=%s why=%r", self._watch.path, str(why))
             return
+        changes = self._differences(self._now, fleet)
         was_bad, self._bad, self._now = self._bad is not None, None, fleet
-        later = tuple(c.text for c in compare(self._at_start, fleet) if c.needs_restart)
-        self._standing = FileStanding(taken_at=self._wall(), needs_restart=later)
+        later = self._differences(self._at_start, fleet)
+        later = [change for change in later if change.needs_restart]
+        self._standing = FileStanding(
+            taken_at=self._wall(), needs_restart=tuple(c.text for c in later)
+        )
         self._tell(self._standing)
         if changes or asked or was_bad:
             log.info("event=reloaded file=%s changes=%d", self._watch.path, len(changes))

@@ -38,11 +38,19 @@ def say(line: str) -> None:
     print(f"ygg-autoscaler: {printing.clean(line)}", file=sys.stderr, flush=True)
 
 
+def file_of(args: argparse.Namespace) -> Path:
+    """Where hosts.yaml is. Raises Failed."""
+    try:
+        return find_hosts_file(args.hosts, os.environ, Path.cwd())
+    except NoHostsFile as error:
+        raise Failed(str(error), WRONG_USE) from error
+
+
 def fleet_of(args: argparse.Namespace) -> Fleet:
     """Raises Failed."""
     try:
-        return read_fleet(find_hosts_file(args.hosts, os.environ, Path.cwd()))
-    except (HostsFileError, NoHostsFile) as error:
+        return read_fleet(file_of(args))
+    except HostsFileError as error:
         raise Failed(str(error), WRONG_USE) from error
 
 

@@ -15,10 +15,11 @@ from autoscaler.chart import chart
 from autoscaler.explain import sentences, story_of
 from autoscaler.loop import Lead
 from autoscaler.settings import Settings
-from autoscaler.sightings import Kind, Sighting, Source
+from autoscaler.sightings import Kind, Sighting, Source, Taker
+from autoscaler.targets import targets_of
 from autoscaler.words import why
 from tests.autoscaler import pages
-from tests.autoscaler.worlds import HOSTS, World
+from tests.autoscaler.worlds import HOSTS, World, fleet
 from tests.worlds import run_virtual
 
 pytestmark = pytest.mark.pure
@@ -85,6 +86,61 @@ def test_memory_is_brought_down_while_the_dispatchers_pages_are_dead_but_its_ear
     world = story(World(limit=4), tell)
     assert (world.limit, world.reasons[-1]) == (1, "memory_at_min")
     assert "stale" not in {record.effect for record in world.records}
+
+
+def test_other_sources_are_looked_at_and_what_was_learned_counts_on() -> None:
+    world = World()
+    followed: list[object] = []
+
+    class Others:
+        async def follow(self, take: Taker) -> None:
+            followed.append(self)
+            await World.follow(world, take)
+
+    async def tell(w: World) -> None:
+        await w.passes(50)
+        assert w.reasons[-1] == "warming_up"
+        others = Others()
+        two = HOSTS[:-1] + ", g: {url: 'http://g:1', api: ollama, slots: {start: 1}}}"
+        w.watch.follow(w.settings, targets_of(fleet(two)))
+        w.loop.look_at(others)
+        await w.passes(30)
+        assert followed == [others]
+
+    story(world, tell)
+    assert world.limit == 3, "it grew as if nothing had been"
+
+
+def test_of_a_host_that_went_nothing_is_left() -> None:
+    world = World()
+
+    async def tell(w: World) -> None:
+        await w.passes(40)
+        assert {host for host, _, _ in w.loop.standing.decisions} == {"h"}
+        g = "hosts: {g: {url: 'http://g:1', api: ollama, slots: {start: 1}}}"
+        w.watch.follow(w.settings, targets_of(fleet(g)))
+        w.loop.look_at(w)
+        assert not w.loop.standing.decisions
+        await w.passes(40)
+        assert not w.loop.standing.decisions
+
+    story(world, tell)
+
+
+def test_an_error_of_the_sources_ends_the_loop_and_is_told() -> None:
+    world = World()
+
+    class Broken:
+        async def follow(self, take: Taker) -> None:
+            raise RuntimeError("a bug")
+
+    async def tell(w: World) -> None:
+        w.loop.look_at(Broken())
+        await w.passes(1)
+        assert w._task.done()
+        assert "a bug" in repr(w._task.exception())
+
+    story(world, tell)
 
 
 def test_a_pin_is_left_alone() -> None:

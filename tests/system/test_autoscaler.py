@@ -17,7 +17,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -359,6 +359,43 @@ def test_the_dispatchers_own_process_runs_the_same_loop(tmp_path: Path) -> None:
         log = m.dispatcher.log.read_text()
         assert "event=autoscaler_leaves" in log
         assert "Traceback" not in log
+
+
+def _page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+@pytest.mark.parametrize("command", [("loop", "--async"), ("serve", "--autoscale")])
+def test_it_follows_hosts_yaml_and_a_pin_of_the_file_stops_it(
+    tmp_path: Path, command: Sequence[str]
+) -> None:
+    free = "{start: 2, min: 1, max: 4}"
+    with machine(tmp_path, slots=free, card={"0.memory_used": 2_000_000_000},
+                 command=command) as m, ExitStack() as stack:  # fmt: skip
+        file = m.state / "hosts.yaml"
+        if "--autoscale" not in command:
+            stack.enter_context(autoscaler(m.state, m.dispatcher.url))
+        until(lambda: m.limit() > 2)
+        file.write_text(file.read_text().replace(free, "{start: 2, min: 1, max: 4, pin: 1}"))
+        until(lambda: m.limit() == 1)
+        until(lambda: (m.host()["decision"] or {}).get("reason") == "pinned")
+        assert m.limit() == 1
+        other = m.servers.start("other")
+        m.servers.gate(other, is_open=False)
+        more = f"{{url: '{other.url}', api: ollama, model: m, slots: {free}, gpu: {{exporter: '{m.exporter.url}/metrics'}}}}"
+        text = file.read_text().replace("hosts: {", f"hosts: {{other: {more}, ")
+        file.write_text(text)
+        url = f"{m.dispatcher.url}/metrics"
+        until(lambda: 'ygg_host_slots_limit{host="other"}' in _page(url))
+        until(lambda: m.host("other")["decision"] is not None)
+        until(lambda: m.host("other")["limit"] > 2)
+        assert m.limit() == 1, "the hand override stands"
+        file.write_text(text.replace("pin: 1", "pin: 2"))
+        until(lambda: m.limit() == 2)
+        m.servers.gate(other, is_open=True)
+        m.tasks_end()
 
 
 def test_the_legacy_dispatcher_has_no_limits_to_tune() -> None:
