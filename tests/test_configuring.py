@@ -154,3 +154,22 @@ def test_a_limit_that_was_come_to_outlives_reloads_that_say_nothing_of_it(
     assert told.board.semaphores[name].slots.limit == 3
     told.reload(replace(other, hosts={**fleet.hosts, name: pinned}), other, None, 3)
     assert told.board.semaphores[name].slots.limit == limit, "the pin is gone: as before it"
+
+
+def test_a_server_that_has_to_be_asked_anew_bounds_nothing_yet_nor_one_of_a_shared_card() -> None:
+    """What the one before said of itself is not its word."""
+    slots = SlotSettings(start=5)
+    a = HostSettings(name="a", url="http://a", slots=slots)
+    b = HostSettings(name="b", url="http://b", slots=slots)
+    types = {"general": TypeSettings(name="general", run=(Option("a", "m"),))}
+    old = Fleet(file="f", hosts={"a": a, "b": b}, types=types)
+
+    def limit(new: Fleet) -> int:
+        told = Told()
+        told.hear(configuring.at_start(old, told.rows))
+        told.reload(old, new, 2, 1)
+        return told.board.semaphores["a"].slots.limit
+
+    assert limit(old) == 2
+    assert limit(replace(old, hosts={"a": replace(a, url="http://moved"), "b": b})) == 5
+    assert limit(replace(old, hosts={"a": a, "b": replace(b, shares="a")})) == 5

@@ -393,3 +393,29 @@ def test_hosts_may_change_the_card_that_they_share() -> None:
             assert seen == 2
 
     run_virtual(story())
+
+
+def test_one_that_was_given_up_in_an_outage_and_stands_is_followed_by_the_next() -> None:
+    """The row of the first is heard with that of the second, and both are taken over, in order."""
+
+    async def story() -> None:
+        store = Losing("found")
+        async with world(fleet({"a": 1}), store=store) as w:
+            await w.until(lambda: w.dispatcher.board.hosts["a"].mode is Mode.UP)
+            store.at = Kind.CONFIGURED
+            first = asyncio.ensure_future(w.dispatcher.reload(fleet({"a": 1, "b": 1})))
+            await asyncio.sleep(0.1)
+            first.cancel()
+            second = asyncio.ensure_future(
+                w.dispatcher.reload(fleet({"eyes": 1}, types={"vision": VISION}))
+            )
+            await asyncio.sleep(5.0)
+            store.well()
+            await second
+            await w.until(lambda: w.dispatcher.store_trouble is None)
+            board = {name for name, host in w.dispatcher.board.hosts.items() if not host.removed}
+            assert set(w.dispatcher.fleet.hosts) == board == {"eyes"}
+            await w.submit(draft(type="vision"))
+            await w.settled()
+
+    run_virtual(story())

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.chart import chart
+from autoscaler.dispatcher import Order, OrderAnswer
 from autoscaler.explain import sentences, story_of
 from autoscaler.loop import Lead
 from autoscaler.settings import Settings
@@ -122,6 +123,25 @@ def test_of_a_host_that_went_nothing_is_left() -> None:
         w.loop.look_at(w)
         assert not w.loop.standing.decisions
         await w.passes(40)
+        assert not w.loop.standing.decisions
+
+    story(world, tell)
+
+
+def test_a_host_that_goes_while_its_decision_is_reported_is_not_counted() -> None:
+    world = World()
+
+    async def tell(w: World) -> None:
+        await w.passes(40)
+        report = w.report
+
+        async def and_goes(order: Order) -> OrderAnswer:
+            w.watch.follow(w.settings, {})
+            w.loop.look_at(w)
+            return await report(order)
+
+        w.report = and_goes  # type: ignore[method-assign]  # the dispatcher of this story
+        await w.loop.decide_once()
         assert not w.loop.standing.decisions
 
     story(world, tell)

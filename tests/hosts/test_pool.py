@@ -170,3 +170,65 @@ def test_measuring_forgives_a_server_that_fails() -> None:
             assert pool.memory() == {"h": 800}
 
     asyncio.run(story())
+
+
+def test_another_fleet_keeps_what_is_known_of_the_servers_that_stay() -> None:
+    async def story() -> None:
+        async with FakeServer("openai", slots=3) as server, Pool(at(server)) as pool:
+            await pool.look("h")
+            settings = at(server)
+            host = dataclasses.replace(settings.hosts["h"], keep_alive="1h", line=9)
+            pool.take_over(dataclasses.replace(settings, hosts={"h": host}))
+            assert pool.most("h") == 3
+            assert pool.place(Option("h", "m")).keep_alive == "1h"
+
+    asyncio.run(story())
+
+
+def test_behind_another_address_nothing_is_known_until_it_was_met() -> None:
+    async def story() -> None:
+        async with (
+            FakeServer("openai", slots=3) as old,
+            FakeServer("openai", slots=5) as new,
+            Pool(at(old)) as pool,
+        ):
+            await pool.look("h")
+            running = pool.place(Option("h", "m"))
+            pool.take_over(at(new))
+            assert pool.most("h") is None
+            with pytest.raises(Failure, match="has not answered yet"):
+                pool.place(Option("h", "m"))
+            await pool.look("h")
+            assert (pool.most("h"), pool.place(Option("h", "m")).url) == (5, new.url)
+            assert running.url == old.url, "what runs there has its own"
+
+    asyncio.run(story())
+
+
+def test_what_an_old_server_says_late_is_not_taken_for_the_new_ones() -> None:
+    async def story() -> None:
+        async with (
+            FakeServer("openai", slots=3) as old,
+            FakeServer("openai", slots=5) as new,
+            Pool(at(old)) as pool,
+        ):
+            asked = asyncio.ensure_future(pool.look("h"))
+            while not old.asked:
+                await asyncio.sleep(0)
+            pool.take_over(at(new))
+            with pytest.raises(Failure, match="its settings changed while it was asked"):
+                await asked
+            assert pool.most("h") is None
+
+    asyncio.run(story())
+
+
+def test_a_host_that_went_is_forgotten() -> None:
+    async def story() -> None:
+        async with FakeServer("openai", slots=3) as server, Pool(at(server)) as pool:
+            await pool.look("h")
+            pool.take_over(dataclasses.replace(at(server), hosts={}))
+            assert (pool.most("h"), pool.memory()) == (None, {})
+            await pool.measure()
+
+    asyncio.run(story())
