@@ -50,6 +50,13 @@ def line_of(text: str) -> int:
 
 
 @pytest.mark.pure
+def test_a_route_may_be_empty_and_is_no_missing_one() -> None:
+    fleet = parse_fleet("hosts: {a: {url: http://a:1}}\ntypes: {reasoning: {run: []}}", "h.yaml")
+    assert fleet.types["reasoning"].run == ()
+    assert fleet.types["general"].run == (), "it runs where reasoning runs"
+    assert [option.host for option in fleet.types["code-generation"].run] == ["a"]
+
+
 def test_the_example_is_the_fleet_of_the_design() -> None:
     def a_type(name: str, line: str, *run: Option) -> TypeSettings:
         words = BUILT_IN_TYPES[name]
@@ -586,7 +593,6 @@ MISTAKES = {
         ["'fenris'", "'fenrir'?"]),
     "no model behind the slash": (_ROUTE + "[b/]", 4, ["behind the `/`", "b/MODEL"]),
     "an option twice": (_ROUTE + "[a,\n          a/m]", 5, ["'a/m' again", "delete"]),
-    "an empty route": (_ROUTE + "[]", 4, ["names no host", "all of them"]),
     "a route without a value": (_ROUTE, 4, ["not a list"]),
     "a route as a word": (_ROUTE + "a", 4, ["not a list", "[a, b]"]),
     "a no in a route": (_ROUTE + "[a, no]", 4, ["run[1]", "yes or no", "quote it"]),

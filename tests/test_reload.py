@@ -122,6 +122,31 @@ def test_without_any_host_of_their_type_tasks_wait_with_no_host_and_start_when_o
     run_virtual(story())
 
 
+def test_a_type_whose_route_is_emptied_waits_too_and_refuses_new_tasks_with_the_reason() -> None:
+    async def story() -> None:
+        old = fleet({"h": 1, "eyes": 1}, {"general": ["h"], "reasoning": ["eyes"]})
+        none = fleet({"h": 1}, {n: ["h"] for n in ("general", "code-generation")})
+        nowhere = {n: replace(t, run=()) for n, t in none.types.items() if n == "reasoning"}
+        none = replace(none, types={**none.types, **nowhere})
+        async with world(old) as w:
+            w.servers["eyes"].seconds = 50.0
+            await w.submit(*(draft(str(n), type="reasoning") for n in range(2)))
+            await running(w, "eyes", 1)
+            await w.dispatcher.reload(none)
+            with pytest.raises(
+                Unroutable, match="no host runs the type 'reasoning' now: its `run:`"
+            ):
+                await w.submit(draft(type="reasoning"))
+            await asyncio.sleep(100.0)
+            assert statuses(w) == ["closed", "open"]
+            assert w.dispatcher.board.options_of(Lane("reasoning")) == ()
+            await w.dispatcher.reload(old)
+            await w.settled()
+            assert len(w.servers["eyes"].asked) == 2
+
+    run_virtual(story())
+
+
 def test_the_end_of_a_task_is_written_by_the_settings_that_it_began_with() -> None:
     """Its type is gone by then: what it said of a second run holds all the same."""
 

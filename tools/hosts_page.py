@@ -55,7 +55,8 @@ and no running task is touched:
 - Limits, bounds, pins, routes, models, timeouts and all else of hosts and types count from the next
   start of a task on. An edited `slots: {start: ...}` is the limit at once; a smaller limit stops
   nothing. A `pin` wins over the autoscaler until it is deleted; then the limit of before holds.
-- Tasks whose last host or type was taken out stay open (`no_host`) and start when one returns.
+- Tasks whose last host or type was taken out (`run: []` is a route to nowhere) stay open with the
+  reason `no_host`, and start when one returns.
 - A bad edit changes nothing. `ygg status`, the log and `ygg_config_last_reload_successful` 0 say
   so, with file and line.
 - Of `dispatcher:` and `beads:` these count at a restart only, and until then `ygg status` says so:

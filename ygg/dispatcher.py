@@ -565,6 +565,10 @@ class Dispatcher:
         if draft.type not in self.board.routes:
             known = ", ".join(self.board.routes)
             raise Unroutable(f"no type {draft.type!r} in {self.fleet.file}; known: {known}")
+        if not self.board.routes[draft.type]:
+            raise Unroutable(
+                f"no host runs the type {draft.type!r} now: its `run:` in {self.fleet.file} is empty"
+            )
         models = sorted({o.model or "(not known yet)" for o in self.board.routes[draft.type]})
         raise Unroutable(
             f"no host of the route of {draft.type} has the model {draft.model!r}; "

@@ -132,7 +132,7 @@ def parse_fleet(text: str, file: str) -> Fleet:
     fleet = Fleet(
         file=file,
         hosts=hosts,
-        types=read_types(top.get("types"), reader, hosts, folder),
+        types=read_types(top.get("types"), hosts, folder),
         dispatcher=read_dispatcher(top.get("dispatcher"), folder),
         beads=read_beads(top.get("beads"), folder),
         autoscaler=read_autoscaler(top.get("autoscaler")),

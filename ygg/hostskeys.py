@@ -163,7 +163,8 @@ TYPE_KEYS: Final[Keys] = {
     "run": Key(
         "list of `HOST` or `HOST/MODEL`",
         "The route: where tasks of this type may run, best first. The first that is well and has "
-        "a free slot is taken.",
+        "a free slot is taken. `[]` is nowhere: what waits goes on waiting (`no_host`), and new "
+        "tasks of the type are refused.",
         "[skadi-code, 'fenrir-chat/qwen2.5-coder:7b']",
         without="all hosts; `general` where `reasoning` runs",
     ),

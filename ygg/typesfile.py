@@ -14,7 +14,7 @@ from ygg.fleet import BUILT_IN_TYPES, FALLBACK_TYPE, HostSettings, Option, TypeS
 from ygg.hostskeys import TYPE_KEYS
 from ygg.routing import WORD
 from ygg.tasks import Json
-from ygg.yamlreader import Reader, Section, Value, short, shown
+from ygg.yamlreader import Section, Value, short, shown
 from ygg.yamlvalues import choice, flag, json, listed, prose, seconds, word
 
 #: Names of hosts and types: they stand in addresses, labels of metrics and `HOST/MODEL`.
@@ -40,13 +40,12 @@ class _Found:
 
 
 def read_types(
-    value: Value | None, reader: Reader, hosts: Mapping[str, HostSettings], folder: Path
+    value: Value | None, hosts: Mapping[str, HostSettings], folder: Path
 ) -> dict[str, TypeSettings]:
     """All types: those of the file in its order, then the built-in ones that it does not name.
 
     Args:
         value: the section, if there is one.
-        reader: the file, for problems.
         hosts: what a route may name.
         folder: what relative paths are relative to.
     """
@@ -77,7 +76,6 @@ def read_types(
             run=everywhere if run is None else run,
             words=tuple(words),
         )
-    assert reader.failed or all(t.run for t in types.values()), "a type without a route"
     return types
 
 
@@ -148,9 +146,8 @@ def _once(pairs: Sequence[tuple[str, Value]]) -> list[tuple[str, Value]]:
 
 
 def _read_route(value: Value, hosts: Mapping[str, HostSettings]) -> tuple[Option, ...]:
+    """`[]` is nowhere: a type whose last host was taken out, until one returns."""
     entries = value.items()
-    if entries == []:
-        value.complain("names no host", "name one, or delete the line: then all of them are meant")
     options: dict[Option, Value] = {}
     for entry in entries or ():
         text = word(entry)

@@ -308,3 +308,10 @@ def test_every_host_of_every_fleet_can_be_looked_at(any_fleet: Fleet) -> None:
         assert found.limit >= 1
         list(judging.models(found, OLLAMA, ["m"]))
         list(judging.slots(found, LLAMA))
+
+
+def test_a_type_with_a_route_to_nowhere_is_told_of_by_that() -> None:
+    (found,) = judging.homeless(fleet("{run: []}"), {})
+    assert (
+        found.what == "type general runs nowhere: its `run:` is empty, and its tasks wait (no_host)"
+    )

@@ -80,7 +80,6 @@ def check_fleet(fleet: Fleet) -> None:
     assert len(set(words)) == len(words), "a word of two types"
     for name, settings_ in fleet.types.items():
         assert settings_.name == name
-        assert settings_.run
         assert len(set(settings_.run)) == len(settings_.run)
         assert {option.host for option in settings_.run} <= set(fleet.hosts)
         assert not (settings_.command and settings_.python)

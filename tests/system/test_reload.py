@@ -146,6 +146,17 @@ def test_sighup_reads_the_file_and_says_what_came_of_it(tmp_path: Path, servers:
         assert d.end() == 0
 
 
+def test_the_legacy_dispatcher_takes_it_over_too(tmp_path: Path, servers: Servers) -> None:
+    a, b = servers.start("a"), servers.start("b")
+    with daemon(tmp_path / "d", hosts_yaml({"a": (a, 1)}), command=("loop",)) as d:
+        edit(d, hosts_yaml({"b": (b, 2)}))
+        until(lambda: list(hosts(d)) == ["b"])
+        submit(d, 3)
+        until(all_closed(d, 3))
+        assert (len(a.asked), len(b.asked)) == (0, 3)
+        assert d.end() == 0
+
+
 def test_what_takes_a_restart_keeps_its_value_and_says_so(tmp_path: Path, servers: Servers) -> None:
     good = hosts_yaml({"a": (servers.start("a"), 1)})
     with daemon(tmp_path / "d", good) as d:

@@ -60,6 +60,12 @@ def able(wanted: Wanted, identity: Identity, names: Sequence[str]) -> list[str]:
 def homeless(fleet: Fleet, able: Mapping[str, Collection[str] | None]) -> Iterator[Finding]:
     """Types none of whose options is there. `able`: by host its models, None where unknown."""
     for type_ in fleet.types.values():
+        if not type_.run:
+            yield warning(
+                f"type {type_.name} runs nowhere: its `run:` is empty, and its tasks wait (no_host)",
+                f"name a host at {fleet.file}:{type_.line or 1}",
+            )
+            continue
         found = [able.get(option.host) for option in type_.run]
         if (
             type_.command is None

@@ -252,7 +252,7 @@ def refusal(
         return _key_clash(error, [draft.id for draft in drafts], several=several)
     for index, draft in enumerate(drafts):
         if not board.options_of(Lane(draft.type, draft.model)):
-            field = "model" if draft.type in board.routes else "type"
+            field = "model" if board.routes.get(draft.type) else "type"
             place = _place(index, field, several=several)
             return Problem(Kind.UNROUTABLE, str(error), errors=[FieldError(place, str(error))])
     raise error  # hosts.yaml was reloaded in between
