@@ -398,7 +398,7 @@ def test_wrong_use_is_exit_code_2_and_says_what_to_do(
             ("status", "--hots"),
             "unrecognized arguments: --hots: did you mean '--hosts'? `ygg status --",
         ),
-        (("status", "extra"), "ygg status: unrecognized arguments: extra"),
+        (("events", "extra"), "ygg events: unrecognized arguments: extra"),
         (("--json", "status"), "flags stand behind the command: ygg COMMAND --json"),
         (("--url", "http://h:1", "status"), "flags stand behind the command: ygg COMMAND --url"),
         (("help", "statsu"), "did you mean 'status'?"),
