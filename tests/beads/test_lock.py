@@ -120,7 +120,7 @@ def test_a_project_that_is_away_is_told_and_locked_when_it_is_back(
 ) -> None:
     source = fed(project, lock)
     away = project.beads.rename(project.folder / "away")
-    with pytest.raises(NoProject, match=r"ygg\.lock: no lock can be made there: No such file"):
+    with pytest.raises(NoProject, match=r"\.beads: there is no such folder any more; put it back"):
         run(source, "ready")
     away.rename(project.beads)
     run(source, "ready")

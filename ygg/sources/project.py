@@ -68,12 +68,17 @@ class Lock:
                     self._take()
             except OSError as error:
                 self._let_go()
-                is_away = isinstance(error, FileNotFoundError)
-                mend = "put it back" if is_away else "let ygg's user write to that folder"
+                if isinstance(error, FileNotFoundError):
+                    raise NoProject(
+                        "there is no such folder any more",
+                        where=str(self._place.parent),
+                        way_out="put it back, or run `bd init` there, or name another with "
+                        "--beads PATH; --no-beads does without",
+                    ) from error
                 raise NoProject(
                     f"no lock can be made there: {error.strerror}",
                     where=str(self._place),
-                    way_out=f"{mend}, or do without it: --no-beads",
+                    way_out="let ygg's user write to that folder, or do without it: --no-beads",
                 ) from error
 
     def release(self) -> None:
