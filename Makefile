@@ -93,7 +93,7 @@ bench: $(TEST_ENV)/.made ## measure on this machine, keep bench/results.json, dr
 	$(TEST_ENV)/bin/python -m bench
 	$(TEST_ENV)/bin/python -m tests.simulation --picture docs/pictures/autoscaler.png
 
-docs: $(TEST_ENV)/.made ## write the generated pages of docs/ anew
+docs: $(TEST_ENV)/.made ## write the generated pages of docs/ and the dashboards anew
 	$(TEST_ENV)/bin/python -m tools.reference
 
 sessions: $(TEST_ENV)/.made ## record docs/sessions/ anew, with real models: a few minutes

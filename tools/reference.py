@@ -1,4 +1,4 @@
-"""`make docs`: write the reference pages anew. `--check` only says which of them are out of date."""
+"""`make docs`: write the reference pages and the dashboards anew. `--check` only says which of them are out of date."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from tools import (
     metrics_page,
     troubleshooting_page,
 )
+from tools.dashboards import host, overview, parts
 
 ROOT: Final = Path(__file__).parents[1]
-#: Every page with something generated in it, with what makes it anew out of what it is.
+#: Every file with something generated in it, with what makes it anew out of what it is.
 PAGES: Final[Mapping[str, Callable[[str], str]]] = {
     "docs/hosts-yaml.md": lambda _: hosts_page.page(),
     "docs/command-line.md": lambda _: commands_page.page(),
@@ -27,6 +28,8 @@ PAGES: Final[Mapping[str, Callable[[str], str]]] = {
     "docs/http.md": http_page.page,
     "docs/metrics.md": lambda _: metrics_page.page(),
     "docs/troubleshooting.md": troubleshooting_page.page,
+    "grafana/dashboards/overview.json": lambda _: parts.as_file(overview.DASHBOARD),
+    "grafana/dashboards/host.json": lambda _: parts.as_file(host.DASHBOARD),
 }
 
 
