@@ -147,6 +147,30 @@ def test_another_comment_is_taken_over_without_a_word(
     run(tmp_path, story)
 
 
+def test_a_bug_of_ours_in_it_ends_nothing_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(s: Scene) -> None:
+        async def breaks(_: Fleet) -> None:
+            raise KeyError("x")
+
+        reloading = Reloading(
+            FileWatch(s.file), read_fleet(s.file), take=breaks, tell=s.told.append,
+            wall=lambda: s.now,
+        )  # fmt: skip
+        running = asyncio.ensure_future(reloading.run())
+        s.file.write_text(TWO)
+        async with asyncio.timeout(30.0):
+            while not s.told:
+                await asyncio.sleep(0.01)
+        assert s.told[0].problems == (f"{s.file}: internal error: KeyError('x'); see the log",)
+        assert not running.done()
+        assert lines(caplog, "reload_broke")
+        running.cancel()
+
+    run(tmp_path, story)
+
+
 def test_in_a_drain_nothing_is_taken_over_and_the_log_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

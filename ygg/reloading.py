@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from ygg.changes import Change, compare
@@ -62,7 +63,12 @@ class Reloading:
         """Until it is cancelled."""
         while True:
             asked = await self._watch.changed()
-            await self.once(asked=asked)
+            try:
+                await self.once(asked=asked)
+            except Exception as error:  # a bug of ours: what runs must run on
+                log.exception("event=reload_broke file=%s", self._watch.path)
+                why = f"{self._watch.path}: internal error: {error!r}; see the log"
+                self._keeps((why,))
 
     async def once(self, *, asked: bool = False) -> None:
         """Read the file, and take over what it says. `asked`: somebody waits for a word in the log."""
@@ -91,12 +97,7 @@ class Reloading:
 
     def _is_bad(self, error: HostsFileError, text: str, *, asked: bool) -> None:
         problems = tuple(error.problems)
-        self._standing = FileStanding(
-            taken_at=self._standing.taken_at,
-            problems=problems,
-            needs_restart=self._standing.needs_restart,
-        )
-        self._tell(self._standing)
+        self._keeps(problems)
         if text == self._bad and not asked:
             return
         self._bad = text
@@ -106,6 +107,11 @@ class Reloading:
         )  # fmt: skip
         for problem in problems[:_LINES_MAX]:
             log.error("event=reload_problem problem=%r", problem)
+
+    def _keeps(self, problems: tuple[str, ...]) -> None:
+        """The settings of before, and why."""
+        self._standing = replace(self._standing, problems=problems)
+        self._tell(self._standing)
 
 
 def _log_changes(changes: list[Change]) -> None:
