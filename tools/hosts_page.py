@@ -114,7 +114,7 @@ _SECTIONS: Final[tuple[tuple[str, str, Keys], ...]] = (
     ),
     (
         "`autoscaler:`",
-        "The constants of its rule. All keys may be left out; most people never need one. They are checked, and nothing uses them yet: [what is not there yet](../CHANGELOG.md#known-limits).",
+        "The constants of its rule. All keys may be left out; most people never need one.",
         AUTOSCALER_KEYS,
     ),
 )
