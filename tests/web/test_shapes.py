@@ -68,7 +68,7 @@ def test_a_field_of_a_later_version_is_left_out() -> None:
 
 #: What the first dispatcher of this interface did not send yet.
 LATER: dict[type[msgspec.Struct], set[str]] = {
-    shapes.DispatcherStatus: {"mode", "count_trouble", "cut", "autoscaler", "sources"},
+    shapes.DispatcherStatus: {"mode", "count_trouble", "cut", "autoscaler", "settings", "sources"},
     shapes.WaitingStatus: {"lanes"},
     shapes.HostStatus: {"decision"},
     shapes.OptionStatus: {"type"},
