@@ -6,7 +6,6 @@ records.py's.
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import itertools
 import os
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import IO, Final, Self, TypeAlias
 
 from autoscaler.records import Record, decoded, encoded
-from ygg.folders import FILE_MODE, make_folder
+from ygg import locks
+from ygg.folders import make_folder
 
 #: A host takes some 5 MB a day, 15 times less once packed.
 FILE_BYTES: Final = 32 * 1024 * 1024
@@ -105,22 +105,13 @@ class Recorder:
 
 def _locked(place: Path) -> int:
     """The lock, held. Raises OSError."""
-    lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
+        return locks.take(place, str(os.getpid()))
+    except locks.Held as held:
         raise HeldByAnother(
-            f"{place.parent}: process {holder} keeps its records here: end one of the two, or give "
-            "this one a folder of its own with --state DIR"
+            f"{place.parent}: process {held.holder or 'unknown'} keeps its records here: end one of "
+            "the two, or give this one a folder of its own with --state DIR"
         ) from None
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -5,7 +5,6 @@ Which project that is, is left to `where`; what is asked of it to `beads`.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from ygg import locks
 from ygg.fleet import BeadsSettings
 from ygg.sources import leftover
 from ygg.sources.base import Call, Issue, NoProject, Report, SourceError
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 #: Noise to the watch, by its name.
 _LOCK: Final = "ygg.lock"
 _NOTE: Final = "ygg-call.pid"
-_HOLDER_BYTES: Final = 200
 
 
 class InUse(SourceError):
@@ -90,8 +89,6 @@ class Lock:
         while self._held is None or not self._is_in_place(self._held):
             self._let_go()  # it was replaced before we had it
             self._held = self._locked()
-        os.ftruncate(self._held, 0)
-        os.pwrite(self._held, f"{self._identity}\n".encode(), 0)
         if self._had_it:
             logger.warning("event=lock_replaced file=%s hint='it is held again'", self._place)
         self._had_it = True
@@ -109,21 +106,14 @@ class Lock:
             return False
 
     def _locked(self) -> int:
-        lock = os.open(self._place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, _HOLDER_BYTES, 0).decode(errors="replace").strip()
-            os.close(lock)
+            return locks.take(self._place, self._identity)
+        except locks.Held as held:
             raise InUse(
-                f"the dispatcher {holder or '(unknown)'} feeds from this project",
+                f"the dispatcher {held.holder or '(unknown)'} feeds from this project",
                 where=str(self._project.files),
                 way_out="end that one, or start this one with --no-beads",
             ) from None
-        except OSError:
-            os.close(lock)
-            raise
-        return lock
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ygg.folders import FILE_MODE, make_folder
+from ygg import locks
+from ygg.folders import make_folder
 from ygg.stores.base import StoreUnusable
 
 
@@ -22,14 +23,14 @@ def locked(path: Path) -> Iterator[None]:
     place = path.with_name(path.name + ".lock")
     try:
         make_folder(path.parent)
-        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        lock = locks.opened(place)
     except OSError as error:
         raise StoreUnusable(
             f"{place}: can't be made ({error.strerror}): "
             "give ygg a folder it may write to, with --state DIR or `dispatcher: state:`"
         ) from error
     try:
-        _take(lock, path, place)
+        _claim(lock, path, place)
         yield
     finally:
         # Said aloud: a child that is just being started may hold a copy of the descriptor.
@@ -37,15 +38,12 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _take(lock: int, path: Path, place: Path) -> None:
+def _claim(lock: int, path: Path, place: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        locks.claim(lock, str(os.getpid()))
+    except locks.Held as held:
         raise StoreUnusable(
-            f"{path}: another dispatcher (process {holder}) has this store open: "
+            f"{path}: another dispatcher (process {held.holder or 'unknown'}) has this store open: "
             "end it first, or give this one a store of its own with --state DIR"
         ) from None
     except OSError as error:
@@ -67,7 +65,7 @@ def holder(path: Path) -> str | None:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(lock, fcntl.LOCK_UN)
     except BlockingIOError:
-        return os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        return locks.holder_of(lock) or "unknown"
     finally:
         os.close(lock)
     return None
