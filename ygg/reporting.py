@@ -16,15 +16,13 @@ from ygg.artifacts import ArtifactError, NoArtifact
 from ygg.journal import Kind
 from ygg.ports import Answers, Clock
 from ygg.sources.base import (
+    Away,
     Garbage,
     Issue,
-    Missing,
-    NoProject,
     Refused,
     SourceError,
     Standing,
     TaskSource,
-    WrongVersion,
 )
 from ygg.sources.marks import Mark, mark_of, settled
 from ygg.sources.telling import COMMENT_BYTES_MAX, cut_from, end_of, report_of
@@ -115,7 +113,7 @@ class Reporting:
             try:
                 await self._tell_one(posted)
                 told = Told.TOLD
-            except (Missing, NoProject, WrongVersion):
+            except Away:
                 raise
             except (Refused, Garbage, ArtifactError) as error:
                 told = Told.REFUSED

@@ -20,15 +20,13 @@ from ygg.lines import printable
 from ygg.ports import Answers, Clock
 from ygg.reporting import Reporting, Told
 from ygg.sources.base import (
+    Away,
     Garbage,
     Issue,
-    Missing,
-    NoProject,
     Refused,
     SourceError,
     Standing,
     TaskSource,
-    WrongVersion,
 )
 from ygg.sources.issues import Offer, Taking
 from ygg.sources.known import Known
@@ -299,7 +297,7 @@ class Sourcing:
             return
         try:
             await self._source.hand_back(due)
-        except (Missing, NoProject, WrongVersion):
+        except Away:
             raise
         except SourceError as error:
             if len(due) > 1 and isinstance(error, (Refused, Garbage)):

@@ -36,15 +36,19 @@ class SourceError(Exception):
         self.way_out = way_out
 
 
-class Missing(SourceError):
+class Away(SourceError):
+    """Nothing can be asked of it at all, whatever the issue."""
+
+
+class Missing(Away):
     """The source's program is not there, or can't be started."""
 
 
-class WrongVersion(SourceError):
+class WrongVersion(Away):
     """The source's program is older or newer than what ygg knows how to talk to."""
 
 
-class NoProject(SourceError):
+class NoProject(Away):
     """There is no project where one was expected."""
 
 

@@ -26,18 +26,16 @@ from ygg.lines import printable
 from ygg.sources import answers
 from ygg.sources.base import (
     ID,
+    Away,
     Call,
     Change,
     Close,
     Garbage,
     Issue,
-    Missing,
-    NoProject,
     Refused,
     Report,
     Say,
     SourceError,
-    WrongVersion,
 )
 from ygg.sources.bd import Bd, Printed
 from ygg.sources.watch import Watch
@@ -172,7 +170,7 @@ class Beads:
                 printed = await self._bd.run("update", "--claim", "--json", "--", *free)
                 _tell_of_others(printed, free)
                 said = self._said_of_claims(free, printed)
-            except (Missing, NoProject, WrongVersion):
+            except Away:
                 raise
             except SourceError as error:
                 said = dict.fromkeys(free, str(error))  # it may have taken effect all the same
