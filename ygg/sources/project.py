@@ -16,7 +16,7 @@ from typing import Final
 from ygg import locks
 from ygg.fleet import BeadsSettings
 from ygg.sources import leftover
-from ygg.sources.base import Call, Issue, NoProject, Report, SourceError
+from ygg.sources.base import Away, Call, Issue, NoProject, Report
 from ygg.sources.bd import Bd
 from ygg.sources.beads import Beads
 from ygg.sources.watch import Watch
@@ -29,7 +29,7 @@ _LOCK: Final = "ygg.lock"
 _NOTE: Final = "ygg-call.pid"
 
 
-class InUse(SourceError):
+class InUse(Away):
     """Another dispatcher feeds from the project."""
 
 
