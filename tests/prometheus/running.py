@@ -76,8 +76,6 @@ class Prometheus:
 @contextmanager
 def prometheus(folder: Path, rules: Mapping[str, str]) -> Iterator[Prometheus]:
     """One that scrapes each second, with these rules by the names of their files."""
-    program = shutil.which("prometheus")
-    assert program, "prometheus is missing: `make test` installs it"
     (folder / "rules").mkdir(parents=True)
     (folder / "targets").mkdir()
     for name, text in rules.items():
@@ -87,6 +85,15 @@ def prometheus(folder: Path, rules: Mapping[str, str]) -> Iterator[Prometheus]:
     for job in config["scrape_configs"]:
         job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    with started(folder) as url:
+        yield Prometheus(url, folder / "targets", folder / "prometheus.log")
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[str]:
+    """The address of a real one that runs by the folder's prometheus.yml, and logs there."""
+    program = shutil.which("prometheus")
+    assert program, "prometheus is missing: `make test` installs it"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -99,7 +106,7 @@ def prometheus(folder: Path, rules: Mapping[str, str]) -> Iterator[Prometheus]:
         )  # fmt: skip
     try:
         until(lambda: _is_ready(f"http://{address}", process, log))
-        yield Prometheus(f"http://{address}", folder / "targets", log)
+        yield f"http://{address}"
     finally:
         process.kill()
         process.wait(10)

@@ -6,16 +6,34 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from tests.beads.project import Project
+from tests.system.daemons import Servers
+
 ROOT = Path(__file__).parents[2]
 
 #: From a number of slots to a server's URL and process, which ends with the context.
 StartServer: TypeAlias = Callable[[int], AbstractContextManager[tuple[str, subprocess.Popen[str]]]]
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    """Stand-ins for model servers, as many as a test starts."""
+    with closing(Servers()) as made:
+        yield made
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A Beads project whose stand-in of `bd` is found in PATH."""
+    made = Project(tmp_path)
+    monkeypatch.setenv("PATH", made.path)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +31,7 @@ from autoscaler.sightings import Kind, Sighting, Source, Sources
 from tests.autoscaler import pages
 from tests.autoscaler.test_gpu_exporter import Exporter, standing_in
 from tests.nvml import StandIn
+from tests.prometheus.running import started
 from tests.system.daemons import Daemon, ModelServer, Servers, daemon, until, ygg
 
 pytestmark = pytest.mark.system
@@ -406,38 +405,13 @@ def test_the_legacy_dispatcher_has_no_limits_to_tune() -> None:
 @contextmanager
 def prometheus(folder: Path, *targets: str) -> Iterator[str]:
     """A real one that scrapes these every second."""
-    program = shutil.which("prometheus")
-    assert program, "prometheus is missing: `make test` installs it"
     listed = ", ".join(f"'{target.removeprefix('http://')}'" for target in targets)
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
         f"scrape_configs: [{{job_name: ygg, static_configs: [{{targets: [{listed}]}}]}}]\n"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    log = folder / "prometheus.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [program, f"--config.file={folder / 'prometheus.yml'}", f"--web.listen-address={address}",
-             f"--storage.tsdb.path={folder / 'tsdb'}"],
-            stdout=out, stderr=out,
-        )  # fmt: skip
-    try:
-        until(lambda: _is_ready(f"http://{address}", process, log))
-        yield f"http://{address}"
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def _is_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> bool:
-    assert process.poll() is None, log.read_text()[-3000:]
-    try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=10):
-            return True
-    except (urllib.error.URLError, ConnectionError):
-        return False
+    with started(folder) as url:
+        yield url
 
 
 def test_a_real_prometheus_serves_for_all_sources(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,21 +31,6 @@ OLD = (
 )
 #: A call has so many seconds; others than those that hang end long before, on a loaded machine too.
 SECONDS = 3
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """Its `bd` is found in PATH."""
-    made = Project(tmp_path)
-    monkeypatch.setenv("PATH", made.path)
-    return made
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    running = Servers()
-    yield running
-    running.close()
 
 
 def _go_away(project: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -26,23 +25,8 @@ REVIEW: Final = "ygg-answered"
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """Its `bd` is found in PATH."""
-    made = Project(tmp_path)
-    monkeypatch.setenv("PATH", made.path)
-    return made
-
-
-@pytest.fixture
 def person(tmp_path: Path, project: Project) -> Project:
     return person_of(project, tmp_path)
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    running = Servers()
-    yield running
-    running.close()
 
 
 def is_at(person: Project, one: str, status: str) -> bool:

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -33,13 +32,6 @@ types:
   text-processing: {run: [fenrir]}
   code-generation: {run: [skadi]}
 """
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    all_servers = Servers()
-    yield all_servers
-    all_servers.close()
 
 
 def proven(state: Path) -> str:

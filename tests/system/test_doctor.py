@@ -38,13 +38,6 @@ def living(fake: FakeServer) -> Iterator[FakeServer]:
         loop.close()
 
 
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    made = Servers()
-    yield made
-    made.close()
-
-
 #: Nothing listens there, and nobody will: no dispatcher of another test is asked.
 NOBODY = ("--url", "http://127.0.0.1:1")
 

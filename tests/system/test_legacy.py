@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from tests.system.daemons import Servers, all_closed, counts, daemon, hosts_yaml
 pytestmark = pytest.mark.system
 
 LEGACY = ("loop",)
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    servers = Servers()
-    yield servers
-    servers.close()
 
 
 def test_it_says_what_it_is_and_how_to_start_the_real_one(servers: Servers, tmp_path: Path) -> None:

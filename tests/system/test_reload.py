@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ from tests.system.daemons import (
 from ygg.client import Problem
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    all_servers = Servers()
-    yield all_servers
-    all_servers.close()
 
 
 def edit(running: Daemon, text: str) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -26,12 +26,6 @@ pytestmark = pytest.mark.system
 MANY = 20_000
 #: What the process may take beyond one that submits nothing. The file alone has 60 MB.
 MORE_BYTES = 40 * 1024 * 1024
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    with closing(Servers()) as servers:
-        yield servers
 
 
 @pytest.fixture

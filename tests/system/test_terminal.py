@@ -23,13 +23,6 @@ CODE = "\x1b["
 
 
 @pytest.fixture
-def servers() -> Iterator[Servers]:
-    every = Servers()
-    yield every
-    every.close()
-
-
-@pytest.fixture
 def server(servers: Servers) -> ModelServer:
     """It answers once its gate is open."""
     only = servers.start("h")
