@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 #: Seconds between two looks.
 LOOK_SECONDS: Final = 0.5
-#: How long it must be still before a change is told, and how often that is waited for.
+#: How long it must be still before a change is told, and how often that is waited for: somebody
+#: who never stops is told of too.
 SETTLE_SECONDS: Final = 0.25
 SETTLE_LOOKS: Final = 20
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.worlds import run_virtual
-from ygg.sources.watch import LOOK_SECONDS, SETTLE_LOOKS, SETTLE_SECONDS, Look, Seen, Watch, look
+from ygg.filewatch import LOOK_SECONDS, SETTLE_LOOKS, SETTLE_SECONDS
+from ygg.sources.watch import Look, Seen, Watch, look
 
 POLL = 60.0
 #: Nothing was said of a change for so long that nothing will be.

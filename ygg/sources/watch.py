@@ -14,12 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-#: Seconds between two looks.
-LOOK_SECONDS: Final = 0.5
-#: How long it must be still before a change is told, and how often that is waited for: somebody
-#: who never stops is told of too.
-SETTLE_SECONDS: Final = 0.25
-SETTLE_LOOKS: Final = 20
+from ygg.filewatch import LOOK_SECONDS, SETTLE_LOOKS, SETTLE_SECONDS
+
 #: More files than a project has; a folder that has more is looked at in part.
 _FILES_MAX: Final = 5000
 #: What a mere reader leaves behind.
