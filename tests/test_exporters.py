@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscaler.readings import NoReading, read_engine
+from autoscaler.readings import (
+    ENGINE_NAMES,
+    QUEUE_NAMES,
+    NoReading,
+    read_engine,
+    read_gpu,
+    read_hosts,
+    read_queue,
+)
 from tests.autoscaler import pages
 from ygg.exporters import DIALECTS, Card, read_page, samples
 
@@ -164,19 +173,47 @@ def test_a_line_that_the_librarys_parser_falls_over_is_left_out() -> None:
     assert read_page(page).cards == read_page(pages.ours()).cards
 
 
-_REAL = [pages.ours(), pages.server("vllm"), *(pages.exporter(n) for n in ("dcgm", "nvitop"))]
+def telling(page: str) -> list[str]:
+    """The lines of a page that are read, with their labels."""
+    names = {*ENGINE_NAMES, *QUEUE_NAMES, *(name for one in DIALECTS for name in one.names)}
+    return [line for line in page.splitlines() if "{" in line and line.partition("{")[0] in names]
 
 
-@given(st.data(), st.sampled_from(_REAL), st.integers(1, 4))
-def test_no_page_is_too_broken_to_be_looked_at(data: st.DataObject, page: str, times: int) -> None:
-    """Real ones, with some places overwritten."""
-    for _ in range(times):
-        at = data.draw(st.integers(0, len(page)))
-        page = page[:at] + data.draw(st.text('{}"=, \n\\#x1', max_size=4)) + page[at + 3 :]
+REAL = [
+    telling(page)
+    for page in (
+        pages.ours(), pages.dispatcher(), pages.server("vllm"),
+        *map(pages.exporter, ("dcgm", "nvidia_gpu_exporter", "mindprince", "nvitop", "rocm")),
+    )
+]  # fmt: skip
+#: What the form of a line rests on, and what may stand there in its place.
+FORM = re.compile(r'[{}=,"]|(?<=} )')
+DAMAGE = [*'{}"\\,= #\t019eE+-.NaI:_a\0\r\x0b\x85\u2028é', '# {a="b"} 1 2', ',  ="x"', '{"a"}', ""]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """Some lines of a real page, with a few places of each written over."""
+    lines = []
+    for line in draw(
+        st.lists(st.sampled_from(draw(st.sampled_from(REAL))), min_size=1, max_size=3)
+    ):
+        for _ in range(draw(st.integers(1, 3))):
+            places = [found.start() for found in FORM.finditer(line)] or [0]
+            at = draw(st.sampled_from(places)) + draw(st.integers(0, 1))
+            end = at + draw(st.sampled_from([0, 0, 1, 3, 10]))
+            line = line[:at] + draw(st.sampled_from(DAMAGE)) + line[end:]  # noqa: PLW2901
+        lines.append(line)
+    return "\n".join(lines)
+
+
+@given(damaged())
+def test_no_page_is_too_broken_to_be_looked_at(page: str) -> None:
     for card in read_page(page).cards:
         check_bounds(card)
-    with suppress(NoReading):
-        read_engine(page)
+    for read in (read_gpu, read_engine, lambda text: read_queue(read_hosts(text), ("h",))):
+        with suppress(NoReading):
+            read(page)
 
 
 def check_bounds(card: Card) -> None:
