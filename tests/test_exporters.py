@@ -247,7 +247,7 @@ def test_lines_are_read_as_the_library_reads_them(
         return
     try:
         expected = [
-            (sample.name, dict(sample.labels), repr(sample.value))
+            (sample.name, dict(sample.labels), repr(float(sample.value)))
             for family in text_string_to_metric_families(line + "\n")
             for sample in family.samples
         ]

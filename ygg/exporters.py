@@ -211,7 +211,7 @@ def _samples(
                 continue
             for family in text_string_to_metric_families(line + "\n"):
                 for sample in family.samples:
-                    yield sample.name, sample.labels, sample.value
+                    yield sample.name, sample.labels, float(sample.value)
         except (ValueError, LookupError, AttributeError, TypeError):
             continue  # the library's parser falls over some lines in ways of its own
 
