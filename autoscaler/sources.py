@@ -102,8 +102,7 @@ class WebSources:
         except SecretError as error:
             return Sighting(source=source, at=loop.time(), trouble=str(error))
         except Failure as failure:
-            answers = (f"answered {path} with {status}" for status in _ABSENT)
-            is_absent = source.kind is Kind.ENGINE and any(a in failure.message for a in answers)
+            is_absent = source.kind is Kind.ENGINE and failure.status in _ABSENT
             why = apart(failure)[0].removeprefix(f"{root}: ")
             return Sighting(
                 source=source, at=loop.time(), trouble=f"{root}: {why}", is_absent=is_absent

@@ -113,6 +113,7 @@ class Failure(Exception):
         taken: whether the host had taken the request when it failed (a strike needs that).
         retry_after: seconds the host asked to be left alone, if it said.
         partial: what of the answer had come, if anything.
+        status: the HTTP status that refused it, where one did.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Failure(Exception):
         taken: bool,
         retry_after: float | None = None,
         partial: str = "",
+        status: int | None = None,
     ) -> None:
         super().__init__(message)
         self.cause = cause
@@ -130,6 +132,7 @@ class Failure(Exception):
         self.taken = taken
         self.retry_after = retry_after
         self.partial = partial
+        self.status = status
 
     @property
     def verdict(self) -> Verdict:

@@ -58,6 +58,13 @@ def exporter_at(url: str) -> Source:
     return Source(kind=Kind.EXPORTER, url=f"{url}/metrics")
 
 
+def says(what: bytes) -> bad_servers.Fault:
+    async def say(peer: bad_servers.Peer) -> None:
+        await peer.send(what)
+
+    return say
+
+
 @asynccontextmanager
 async def following(
     *sources: Source, dispatcher: Page | None = None, every: float = 0.02
@@ -196,6 +203,59 @@ def test_only_a_page_that_is_missing_twice_in_a_row_says_what_kind_of_server_it_
                 await seen.until(lambda _: len(seen.of(source)) > 1)
             absent = [sighting.is_absent for sighting in seen.of(source)[:2]]
             assert absent == [False, status == 404]
+
+    asyncio.run(story())
+
+
+def test_what_an_answer_only_tells_of_is_not_its_status() -> None:
+    """A proxy quotes what it was told itself."""
+    body = b'{"error": {"message": "upstream answered /metrics with 404: no such page"}}'
+
+    async def story() -> None:
+        async with FakeServer(paths={"/metrics": (502, body)}) as server:
+            source = Source(kind=Kind.ENGINE, url=f"{server.url}/metrics")
+            async with following(source) as seen:
+                await seen.until(lambda _: len(seen.of(source)) > 2)
+            assert not any(sighting.is_absent for sighting in seen.of(source))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        bad_servers.redirect("/login"), bad_servers.gzip_bomb, bad_servers.not_http,
+        bad_servers.broken_chunks,
+        says(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"),
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhi"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_http_says_nothing_of_the_page(fault: bad_servers.Fault) -> None:
+    async def story() -> None:
+        async with FakeServer(get_fault=fault) as server:
+            source = Source(kind=Kind.ENGINE, url=f"{server.url}/metrics")
+            async with following(source) as seen:
+                await seen.until(lambda _: len(seen.of(source)) > 2)
+            for told in seen.of(source):
+                assert (told.is_absent, bool(told.trouble)) == (False, True)
+
+    asyncio.run(story())
+
+
+def test_a_404_between_other_answers_does_not_mean_that_there_is_no_page() -> None:
+    turns = itertools.cycle([bad_servers.status(404), bad_servers.status(503)])
+
+    async def take_turns(peer: bad_servers.Peer) -> None:
+        await next(turns)(peer)
+
+    async def story() -> None:
+        async with FakeServer(get_fault=take_turns) as server:
+            source = Source(kind=Kind.ENGINE, url=f"{server.url}/metrics")
+            async with following(source) as seen:
+                await seen.until(lambda _: len(seen.of(source)) > 4)
+            found = seen.of(source)
+            assert ["404" in one.trouble for one in found[:4]] == [True, False, True, False]
+            assert not any(one.is_absent for one in found)
 
     asyncio.run(story())
 

@@ -183,10 +183,13 @@ class Where:
         remedy: str = "",
         retry_after: float | None = None,
         partial: str = "",
+        status: int | None = None,
     ) -> Failure:
         """A failure here. `what` is ours to word: quote what others said."""
         message = f"{self._where}: {what}; {remedy or REMEDIES[cause]}"
-        return Failure(cause, message, taken=taken, retry_after=retry_after, partial=partial)
+        return Failure(
+            cause, message, taken=taken, retry_after=retry_after, partial=partial, status=status
+        )
 
     def refusal(
         self,
@@ -201,4 +204,6 @@ class Where:
         cause, taken = blame(status, said.text)
         asked = f"{path} with " if path else ""
         what = f"answered {asked}{status}: {self.quote(said.text) or 'without a word'}"
-        return self.failure(cause, what, taken=taken, retry_after=retry_after, partial=partial)
+        return self.failure(
+            cause, what, taken=taken, retry_after=retry_after, partial=partial, status=status
+        )
